@@ -38,6 +38,7 @@ ALLOWED_IN: Final = {
     "aiowery/_queue/": {"turn": "the cross-process turn"},
     "aiowery/cli/": {
         "line": "lines of input and output",
+        "note": "what an input holds besides the fields of requests",
         "page": "the gallery's page, and pages of results",
         "word": "words of a text",
     },

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import secrets
+import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
@@ -26,6 +28,8 @@ _MAX_NAME: Final = 80
 _MAX_BEGINNING: Final = 50
 _MAX_SHOWN: Final = 5
 _UNSAFE: Final = re.compile(r"[^\w.]+")
+_MAX_READ: Final = 4_000
+_JOINERS: Final = "\u200c\u200d"
 _GAP: Final = " ... "
 _END_SHARE: Final = 4
 # Devices of Windows, with any suffix.
@@ -64,11 +68,42 @@ def printable(text: str, kept: str = "") -> str:
 def clean_name(text: str, max_bytes: int = _MAX_NAME) -> str:
     """Return the text as one safe path component: letters, digits, dots and dashes, never hidden or empty.
 
+    Letters keep their accents. Those that the encoding of the file system lacks become similar ones or are left out.
     The name of a device of Windows, such as "nul", gets a suffix.
     """
-    name = _cut_name(_UNSAFE.sub("-", text.encode("utf-8", "ignore").decode()), max_bytes)
+    composed = unicodedata.normalize("NFC", text[:_MAX_READ].encode("utf-8", "ignore").decode())
+    joined = unicodedata.normalize("NFC", _UNSAFE.sub(_joined, composed))
+    name = _cut_name(_encodable(_cut_name(joined, max_bytes)), max_bytes)
     base, dot, rest = name.partition(".")
     return _cut_name(f"{base}-file{dot}{rest}", max_bytes) if base.lower() in _RESERVED else name
+
+
+def _joined(found: re.Match[str]) -> str:
+    """Return what replaces characters that are no letters: the accents of the letter before them, and a dash."""
+    accents, letter = "", found.string[max(0, found.start() - 1) : found.start()]
+    for character in found[0]:
+        is_accent = unicodedata.category(character).startswith("M")
+        if not letter.isalnum() or not (is_accent or character in _JOINERS):
+            return f"{accents}-"
+        accents += character if is_accent else ""
+    return accents
+
+
+def _encodable(name: str) -> str:
+    """Return a name in characters that the file system's encoding has."""
+    encoding = sys.getfilesystemencoding()
+    try:
+        name.encode(encoding)
+    except UnicodeEncodeError:
+        return _UNSAFE.sub("-", "".join(_similar(character, encoding) for character in name))
+    return name
+
+
+def _similar(character: str, encoding: str) -> str:
+    """Return a character, or those of its parts that an encoding has: "o" for "ö" in ASCII."""
+    if not character.encode(encoding, "ignore"):
+        character = unicodedata.normalize("NFKD", character)
+    return character.encode(encoding, "ignore").decode(encoding)
 
 
 def _cut_name(name: str, max_bytes: int) -> str:

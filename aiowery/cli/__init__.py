@@ -5,9 +5,7 @@ Exit codes: 0 all done, 1 some failed, 2 wrong use or configuration, 3 something
 
 from __future__ import annotations
 
-import io
-import os
-import sys
+import traceback
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,7 +14,20 @@ from cyclopts import App, CycloptsError
 import aiowery
 from aiowery.cli import commands, server_commands
 from aiowery.cli.exit_codes import INTERRUPTED, SOME_FAILED, WRONG_USE
+from aiowery.cli.input.user_terms import in_user_terms
 from aiowery.cli.ledger.commands import doubts, ledger_commands
+from aiowery.cli.output.logs import printable_logs
+from aiowery.cli.run.signals import as_interrupts
+from aiowery.cli.terminal import (
+    NARROW,
+    OutputError,
+    flush_output,
+    output_console,
+    output_width,
+    prepare_streams,
+    print_notice,
+)
+from aiowery.cli.usage import usage_error
 from aiowery.errors import AioweryError, AuthenticationError, ConfigurationError
 
 __all__ = ("run",)
@@ -39,25 +50,25 @@ _COMMANDS: Final = (
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a character that the terminal cannot encode must not end the output
-            stream.reconfigure(errors="replace")
+    prepare_streams()
     try:
-        code = _app()(list(arguments), exit_on_error=False)
-        sys.stdout.flush()
-    except CycloptsError:  # cyclopts has printed the message
-        return WRONG_USE
-    except (AuthenticationError, ConfigurationError) as error:
-        _print_error(error)
+        with printable_logs(), as_interrupts():
+            code = _app()(list(arguments), console=output_console(), exit_on_error=False, print_error=False)
+            flush_output()
+    except CycloptsError as error:
+        print_notice(f"aiowery: {usage_error(error)}")
         return WRONG_USE
     except AioweryError as error:
-        _print_error(error)
-        return SOME_FAILED
+        print_notice(f"aiowery: {in_user_terms(str(error))}")
+        return WRONG_USE if isinstance(error, (AuthenticationError, ConfigurationError)) else SOME_FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has closed the output. Without this, Python reports the error again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OutputError as error:
+        if not error.is_closed:
+            print_notice(f"aiowery: {error}")
+        return SOME_FAILED
+    except Exception:  # noqa: BLE001 - the text of any error may come from outside
+        print_notice(f"{traceback.format_exc().rstrip()}\naiowery: this is a fault of aiowery; please report it")
         return SOME_FAILED
     return code if isinstance(code, int) else 0
 
@@ -68,11 +79,9 @@ def _app() -> App:
         help="Pictures, videos and sounds from generative-media services.",
         version=aiowery.__version__,
         result_action="return_value",
+        # Panels leave no room for the words on a narrow terminal.
+        help_formatter="plain" if output_width() < NARROW else "default",
     )
     for command in (*_COMMANDS, ledger_commands, doubts):
         app.command(command)
     return app
-
-
-def _print_error(error: AioweryError) -> None:
-    print(f"aiowery: {error}", file=sys.stderr)

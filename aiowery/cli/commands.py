@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from aiowery.cli import queries
 from aiowery.cli.exit_codes import DONE
 from aiowery.cli.input import set_option, types_table
+from aiowery.cli.input.prompt_files import Form
 from aiowery.cli.input.requests import RequestDefaults, from_object, with_options
 from aiowery.cli.options import (
     AT_LEAST_ONE,
@@ -19,11 +20,13 @@ from aiowery.cli.options import (
     ProviderOptions,
 )
 from aiowery.cli.output.models_table import print_models
-from aiowery.cli.output.plain_text import print_json, print_plain_table
+from aiowery.cli.output.plain_text import number
+from aiowery.cli.output.tables import object_of, print_table
 from aiowery.cli.providers import request_types
 from aiowery.cli.run import single
 from aiowery.cli.run.batch import run_batch
 from aiowery.cli.run.batch_options import BatchOptions
+from aiowery.cli.terminal import print_json, print_text
 from aiowery.errors import ConfigurationError
 
 _CHAT: Final = "chat"
@@ -125,10 +128,11 @@ def batch(
     prompts: Annotated[
         str,
         Parameter(
-            help="A file: .txt (one prompt per line), .csv or .tsv (the first line names the"
-            " columns: prompt, or type and"
-            ' that type\'s fields), .jsonl (one object per line, such as {"type": "text-to-audio", "text": "Hi"});'
-            " - reads standard input. Types may be mixed. Local files are relative to the current directory.",
+            help="A file: .txt (one prompt per line), .csv or .tsv (the first line names the columns: prompt, or type"
+            " and that type's fields), .jsonl (one object per line, such as"
+            ' {"type": "text-to-audio", "text": "Hi"}),'
+            " .json (an array of objects); - reads standard input. Types may be mixed. Names that are no fields are"
+            " notes: they are kept in the manifest, and not sent. Local files are relative to the current directory.",
             allow_leading_hyphen=True,
             validator=_no_option,
         ),
@@ -136,6 +140,13 @@ def batch(
     /,
     *,
     out: Annotated[Path, Parameter(help=_OUT)],
+    format_: Annotated[
+        Form | None,
+        Parameter(
+            name="--format",
+            help="The format of the input (default: by the name's ending; standard input is recognized by its start).",
+        ),
+    ] = None,
     pictures: PictureOptions = PictureOptions(),  # noqa: B008 - frozen
     connection: ProviderOptions = ProviderOptions(),  # noqa: B008 - frozen
     limit: Annotated[int | None, Parameter(help="Run only the first LIMIT requests.", validator=AT_LEAST_ONE)] = None,
@@ -184,6 +195,7 @@ def batch(
         out=out,
         defaults=_defaults(connection, pictures),
         connection=connection,
+        form=format_,
         limit=limit,
         in_flight=in_flight,
         max_doubts=max_doubts,
@@ -214,7 +226,7 @@ def models(
     else:
         found = queries.query(connection, lambda client: client.models(kind))
     if json:
-        print_json(found)
+        print_json(map(object_of, found))
     else:
         print_models(found)
     return DONE
@@ -273,10 +285,10 @@ def speakers(
     """Show the speakers for podcasts."""
     found = queries.query(connection, lambda client: queries.fetch_speakers(client, language))
     if json:
-        print_json(found)
+        print_json(map(object_of, found))
     else:
         rows = [(voice.id, voice.name, voice.gender, voice.language, voice.demo_url or "") for voice in found]
-        print_plain_table(("id", "name", "gender", "language", "listen"), rows)
+        print_table(("id", "name", "gender", "language", "listen"), rows)
     return DONE
 
 
@@ -309,5 +321,5 @@ def balance(
 ) -> int:
     """Print the credits that are left."""
     credits_left = queries.query(connection, lambda client: client.balance())
-    print("unknown" if credits_left is None else f"{credits_left:.12g}")
+    print_text(number(credits_left) or "unknown")
     return DONE

@@ -29,13 +29,15 @@ _CLOSE_TIMEOUT: Final = 1.5
 class Target:
     """A target of requests: a provider, or a sandbox with all durations divided by `speed`.
 
-    `allow_hosts` are hosts in private networks from which outputs may be downloaded.
+    `allow_hosts` are hosts in private networks from which outputs may be downloaded. `log_prompts` lets the library's
+    log name prompts, which are personal data.
     """
 
     sandbox: bool = False
     speed: float | None = None
     service: Service = attrs.field(factory=Service)
     allow_hosts: tuple[str, ...] = ()
+    log_prompts: bool = False
 
     def check(self) -> None:
         """Raise ConfigurationError, with the possible remedies, if the target cannot work."""
@@ -93,6 +95,8 @@ async def open_client(
     limits = target.service.limits(in_flight)
     if target.allow_hosts:
         settings["allow_hosts"] = target.allow_hosts
+    if target.log_prompts and accepts(target.service.client_type, "log_prompts"):
+        settings["log_prompts"] = True
     if max_doubts is not None:
         limits = attrs.evolve(limits, max_doubts=max_doubts)
     async with contextlib.AsyncExitStack() as stack:

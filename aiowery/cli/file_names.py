@@ -10,6 +10,7 @@ MANIFEST: Final = "manifest.jsonl"
 UNDER_WAY: Final = "under-way.jsonl"
 GALLERY: Final = "gallery.html"
 LEDGER: Final = ".aiowery.db"
+LOCK: Final = ".aiowery.lock"
 COVER_SUFFIX: Final = "-cover"
 """The end of the name of a cover, a still picture that belongs to the file with the rest of the name."""
 

@@ -21,7 +21,11 @@ NoCheck = Annotated[
 Verbose = Annotated[
     int,
     Parameter(
-        alias="-v", count=True, negative="", show_default=False, help="Show the library's log; -vv shows all of it."
+        alias="-v",
+        count=True,
+        negative="",
+        show_default=False,
+        help="Show the library's log, and prompts in messages about failures; -vv shows all of the log.",
     ),
 ]
 AT_LEAST_ONE: Final = validators.Number(gte=1)
@@ -163,7 +167,11 @@ class ConnectionOptions:
     def target(self) -> Target:
         """Target of the requests: the provider or the sandbox."""
         return Target(
-            sandbox=self.sandbox, speed=self.speed, service=self.service, allow_hosts=tuple(self.allow_host or ())
+            sandbox=self.sandbox,
+            speed=self.speed,
+            service=self.service,
+            allow_hosts=tuple(self.allow_host or ()),
+            log_prompts=bool(self.verbose),
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Container, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +15,7 @@ from aiowery import BetterWaifu, Limits, Request, WeryAI
 from aiowery._client.client import Client
 from aiowery._client.config import ProviderInfo
 from aiowery._core.request_types import RequestTypes
+from aiowery.cli.terminal import print_notice
 from aiowery.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -39,9 +39,8 @@ def clients() -> Mapping[str, type[Client]]:
         try:
             found[entry.name] = _load(entry, taken=found)
         except Exception as fault:  # noqa: BLE001 - another distribution's code must not stop this program
-            print(
-                f"aiowery: the provider {entry.name!r} ({entry.value}) is left out: {type(fault).__name__}: {fault}",
-                file=sys.stderr,
+            print_notice(
+                f"aiowery: the provider {entry.name!r} ({entry.value}) is left out: {type(fault).__name__}: {fault}"
             )
     return found
 

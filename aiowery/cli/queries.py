@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,11 +10,13 @@ from typing import Any, TypeVar
 from aiowery import Client, Result
 from aiowery._base.snapshot import Snapshot
 from aiowery.cli.connect import open_client
-from aiowery.cli.input.prompt_files import STDIN, decode
+from aiowery.cli.input.prompt_files import STDIN, read_input
+from aiowery.cli.input.texts import clean_text
 from aiowery.cli.options import ConnectionOptions
 from aiowery.cli.output.logs import show_logs
-from aiowery.cli.output.progress import write_line
+from aiowery.cli.output.plain_text import number
 from aiowery.cli.providers import accepts
+from aiowery.cli.terminal import print_notice, print_result, print_text
 from aiowery.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ T = TypeVar("T")
 def query(connection: ConnectionOptions, fetch: Callable[[Any], Awaitable[T]], **settings: Any) -> T:
     """Open the client with these settings, run `fetch` with it, and return the result."""
     connection.target.check()
-    with show_logs(connection.verbose, lambda text: write_line(sys.stderr, text)):
+    with show_logs(connection.verbose, print_notice):
         return asyncio.run(_query(connection, fetch, settings))
 
 
@@ -41,7 +42,7 @@ async def upload_all(client: Client, files: Iterable[Path], *, legacy: bool) -> 
         )
     settings = {"legacy": True} if legacy else {}
     for file in files:
-        print(await client.upload(file, **settings), flush=True)
+        print_text(await client.upload(file, **settings))
 
 
 async def fetch_speakers(client: Client, language: str | None) -> Sequence[Any]:
@@ -55,32 +56,29 @@ async def fetch_speakers(client: Client, language: str | None) -> Sequence[Any]:
 
 def conversation(message: str, system: str | None) -> list[dict[str, str]]:
     """Return the messages of a chat. If the message is `-`, it is read from standard input."""
-    content = decode(sys.stdin.buffer.read(), "standard input") if message == STDIN else message
+    content = clean_text(read_input() if message == STDIN else message, "the message")
     messages = [{"role": "user", "content": content}]
     return messages if system is None else [{"role": "system", "content": system}, *messages]
 
 
 def print_answer(answer: Result) -> None:
     """Print the answer of a chat model, and a notice if it was cut off."""
-    print(answer.text)
+    print_result(answer.text or "")
     if getattr(answer, "finish_reason", None) == "length":
-        write_line(sys.stderr, "The answer was cut off at the token limit; --max-tokens raises it.")
+        print_notice("The answer was cut off at the token limit; --max-tokens raises it.")
 
 
 def print_snapshot(snapshot: Snapshot) -> None:
     """Print the snapshot of one task."""
-    print(f"{snapshot.task_id}: {snapshot.state.value} ({snapshot.raw_status or 'no status'})")
     facts: dict[str, Any] = {
         "step": snapshot.substatus,
         "position in the queue": snapshot.queue_position,
         "reason": snapshot.reason,
+        "credits": number(snapshot.credits),
     }
-    if snapshot.credits is not None:
-        facts["credits"] = f"{snapshot.credits:g}"
-    for name, value in facts.items():
-        if value:
-            print(f"{name}: {value}")
-    for asset in snapshot.assets:
-        print(asset.url)
-    if snapshot.text:
-        print(snapshot.text)
+    print_text(
+        f"{snapshot.task_id}: {snapshot.state.value} ({snapshot.raw_status or 'no status'})",
+        *(f"{name}: {value}" for name, value in facts.items() if value),
+        *(asset.url for asset in snapshot.assets),
+        *filter(None, [snapshot.text]),
+    )

@@ -50,14 +50,14 @@ class Record:
     `files` are names in the output directory, and `covers` those of still pictures by the file that they belong to.
     `urls` are the outputs that are not saved. `failures` are the reasons of failed tasks if other tasks of the
     request succeeded. `seconds` is the time from acceptance. `facts` is the result's metadata, such as a seed.
-    `other_columns` holds the cells of the input that name no field; the manifest has them as `notes`.
+    `other_columns` holds the values of the input that belong to no field; the manifest has them as `notes`.
     """
 
     index: int
     line: int
     prompt: str
     request: Mapping[str, Any] | None
-    other_columns: Mapping[str, str]
+    other_columns: Mapping[str, Any]
     status: ItemStatus
     task_ids: tuple[str, ...] = ()
     files: tuple[str, ...] = ()

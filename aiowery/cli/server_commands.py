@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -15,6 +14,7 @@ from aiowery.cli.ledger import webhook_server
 from aiowery.cli.ledger.reader import LEDGER
 from aiowery.cli.options import AT_LEAST_ONE, Verbose
 from aiowery.cli.providers import accepts, service_of
+from aiowery.cli.terminal import print_summary
 from aiowery.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -74,7 +74,6 @@ def sandbox(
 ) -> int:
     """Serve a sandbox that behaves like the providers, until Ctrl-C."""
     check_speed(speed)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sandbox_module().run(
             host,
@@ -133,12 +132,14 @@ def webhook(
 
 def _print_sandbox(server: Sandbox) -> None:
     key = shlex.quote(server.key)
-    print(f"The sandbox runs at {server.url} until Ctrl-C. To use it:")
-    print(f"  export WERYAI_BASE_URL={server.url}")
-    print(f"  export WERYAI_MODELS_BASE_URL={server.url}")
-    print(f"  export WERYAI_API_KEY={key}")
-    print(f"It serves BetterWaifu too, v1-images at {server.url} and jobs at {server.jobs_url}:")
-    print(f"  export BETTERWAIFU_BASE_URL={server.url}")
-    print(f"  export BETTERWAIFU_API_KEY={key}")
-    print("Clients adapt to its speed with:")
-    print(f"  export AIOWERY_SANDBOX_SPEED={server.speed:g}", flush=True)
+    print_summary(
+        f"The sandbox runs at {server.url} until Ctrl-C. To use it:",
+        f"  export WERYAI_BASE_URL={server.url}",
+        f"  export WERYAI_MODELS_BASE_URL={server.url}",
+        f"  export WERYAI_API_KEY={key}",
+        f"It serves BetterWaifu too, v1-images at {server.url} and jobs at {server.jobs_url}:",
+        f"  export BETTERWAIFU_BASE_URL={server.url}",
+        f"  export BETTERWAIFU_API_KEY={key}",
+        "Clients adapt to its speed with:",
+        f"  export AIOWERY_SANDBOX_SPEED={server.speed:g}",
+    )

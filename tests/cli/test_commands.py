@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -131,6 +132,75 @@ def test_batch_from_standard_input_with_json_prints_events(aiowery_alone: Comman
     printed = [{k: v for k, v in event.items() if k != "event"} for event in events if event["event"] == "ended"]
     assert [{**record, "batch": "standard input"} for record in printed] == manifest()
     assert (events[-1]["done"], events[-1]["failed"], events[-1]["exit_code"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("prompt,client\na fox,ACME\n", ()),
+        ("prompt\tclient\na fox\tACME\n", ()),
+        ('[\n {"prompt": "a fox", "client": "ACME"}\n]\n', ()),
+        ('{"prompt": "a fox", "client": "ACME"}\n', ()),
+        ("client;prompt\nACME;a fox\n", ("--format", "csv")),
+        ("client\tprompt\nACME\ta fox\n", ("--format", "tsv")),
+        ('{"prompt": "a fox",\n "client": "ACME"}\n', ("--format", "json")),
+    ],
+)
+def test_batch_from_standard_input_recognizes_its_format(
+    aiowery_command: Command,
+    manifest: Manifest,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    options: Sequence[str],
+) -> None:
+    """A heading or an array on standard input is no prompt. What names no field is a note in the manifest."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    ended = aiowery_command("batch", "-", *_FAST, "--out", "out", *options)
+    assert ended.returncode == 0, ended.stderr
+    (record,) = manifest()
+    assert record["request"]["prompt"] == "a fox"
+    assert record["notes"] == {"client": "ACME"}
+    assert "extra" not in record["request"]
+
+
+def test_batch_with_a_format_reads_a_file_as_that(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
+    """--format decides whatever the name of the file is; without it a heading is refused as a prompt."""
+    (tmp_path / "p.txt").write_text("prompt,model\na fox,GPT_IMAGE_2\n")
+    ended = aiowery_command("batch", "p.txt", *_FAST, "--out", "out")
+    assert ended.returncode == 2
+    assert "p.txt begins like a table; nothing was sent: read it with --format csv" in ended.stderr
+    ended = aiowery_command("batch", "p.txt", *_FAST, "--out", "out", "--format", "csv")
+    assert ended.returncode == 0, ended.stderr
+    assert [record["request"]["prompt"] for record in manifest()] == ["a fox"]
+
+
+def test_batch_with_nearly_a_field_sends_only_other_lines(
+    aiowery_command: Command, manifest: Manifest, aiowery_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A line with `aspect` is not paid for with another shape. With --strict nothing is."""
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a kite", "aspect": "16:9"}\n{"prompt": "a fox"}\n')
+    strict = aiowery_command("batch", "p.jsonl", "--out", "out", "--strict")
+    assert strict.returncode == 2
+    assert "line 1: text-to-image has no field 'aspect': did you mean aspect_ratio?" in strict.stderr
+    assert len(aiowery_sandbox.weryai.tasks) == 0
+    ended = aiowery_command("batch", "p.jsonl", "--out", "out")
+    assert ended.returncode == 1
+    assert "line 1: text-to-image has no field 'aspect': did you mean aspect_ratio?" in ended.stderr
+    assert [record["outcome"] for record in sorted(manifest(), key=lambda record: record["index"])] == [
+        "failed",
+        "done",
+    ]
+    assert len(aiowery_sandbox.weryai.tasks) == 1
+
+
+def test_batch_shows_prompts_in_messages_only_if_verbose(aiowery_command: Command, tmp_path: Path) -> None:
+    """Prompts are personal data: a failure is named by its line, and with -v by its prompt too."""
+    (tmp_path / "p.jsonl").write_text('{"prompt": "secret [[fail]]", "image_number": 1}\n')
+    ended = aiowery_command("batch", "p.jsonl", *_FAST, "--out", "out")
+    assert ended.returncode == 1
+    assert "failed: line 1: " in ended.stderr
+    verbose = aiowery_command("batch", "p.jsonl", *_FAST, "--out", "verbose", "-v")
+    assert "secret" in verbose.stderr
 
 
 def test_batch_with_options_uses_them_as_defaults(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
@@ -280,7 +350,7 @@ def test_batch_with_help_lists_the_use_of_each_aspect_ratio(aiowery_command: Com
     ("arguments", "message"),
     [
         (("generate",), "requires"),
-        (("nothing",), "Unknown command"),
+        (("nothing",), "there is no command"),
         (("batch", "p.txt", "--out", "o", "--limit", "0"), "--limit"),
         (("batch", "p.txt", "--out", "o", "--nonsense"), "--nonsense"),
     ],

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import signal
 import stat
 import subprocess
 import sys
@@ -15,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from aiowery._base.file_lock import FileLock
 from aiowery.sandbox import Fault, Sandbox, faults
-from tests.cli.conftest import Command, Manifest, Start, in_thread, outcomes, spent_credits
+from tests.cli.conftest import Command, Manifest, Start, in_thread, outcomes, read_manifest, spent_credits
 from tests.support import KEY, PNG, http_response, responding
 
 
@@ -240,28 +242,50 @@ def test_batch_with_reuse_pays_once_for_equal_requests(
     assert spent_credits(aiowery_sandbox) == 5
 
 
-@pytest.mark.parametrize(("reply", "code"), [("n", 2), ("y", 0)])
+# The process gets the terminal as its own, as in a shell: Ctrl-C on it is a signal.
+_ON_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from aiowery.__main__ import main
+sys.exit(main())
+"""
+_REPLIES = [(b"n\n", 2), (b"y\n", 0), (b"\x04", 2), (b"\x03", 130), (signal.SIGHUP, 130), (None, 2)]
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"), _REPLIES, ids=["no", "yes", "end of file", "Ctrl-C", "hang-up", "terminal gone"]
+)
 def test_batch_of_unknown_price_on_a_terminal_requests_consent(
-    aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path, reply: str, code: int
+    aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path, reply: bytes | signal.Signals | None, code: int
 ) -> None:
-    """On a terminal, requests of unknown price are sent only after the user has typed "y"."""
+    """On a terminal, requests of unknown price are sent only after the user has typed "y". Ctrl-C ends the question."""
     controller, terminal = pty.openpty()
-    command = [sys.executable, "-m", "aiowery", "batch", str(cats), "--out", "out"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdin=terminal, stdout=subprocess.DEVNULL, stderr=terminal)
+    command = [sys.executable, "-c", _ON_TERMINAL, "batch", str(cats), "--out", "out"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdin=terminal, stdout=subprocess.DEVNULL, stderr=terminal, start_new_session=True
+    )
     os.close(terminal)
     output = b""
     deadline = time.monotonic() + 20
     while b"[y/N]" not in output and time.monotonic() < deadline:
         output += os.read(controller, 1000)
-    os.write(controller, f"{reply}\n".encode())
-    while process.poll() is None and time.monotonic() < deadline:
+    if isinstance(reply, bytes):
+        os.write(controller, reply)
+    elif reply is not None:
+        process.send_signal(reply)
+    else:
+        os.close(controller)
+    while reply is not None and process.poll() is None and time.monotonic() < deadline:
         try:
             output += os.read(controller, 1000)
         except OSError:  # the process has closed the terminal
             break
-    assert process.wait(20) == code, output
-    os.close(controller)
+    ended = process.wait(20)
+    if reply is not None:
+        os.close(controller)
+    assert ended in {code, 130 if reply is None else code}, output  # a terminal that closes sends SIGHUP too
     assert b"12 of unknown price" in output
+    assert b"Traceback" not in output
     assert spent_credits(aiowery_sandbox) == (12 if code == 0 else 0)
 
 
@@ -271,7 +295,7 @@ def test_batch_of_unknown_price_on_a_terminal_requests_consent(
         (("--price", "MODEL"), "--price must be MODEL=CREDITS"),
         (("--price", "MODEL=cheap"), "--price must be MODEL=CREDITS"),
         (("--price", "MODEL=-1"), "--price must be MODEL=CREDITS"),
-        (("--budget", "-1"), "Must be >= 0"),
+        (("--budget", "-1"), "--budget must be >= 0, got -1"),
         (("--ledger", "missing/l.db"), "make it"),
     ],
 )
@@ -410,3 +434,120 @@ def test_batch_repeated_keeps_a_page_of_the_user(
     assert (tmp_path / "out" / "gallery.html").read_text() == "the user's own"
     assert len(list((tmp_path / "out").glob("*.html"))) == 2
     assert spent_credits(aiowery_sandbox) == 1
+
+
+class FailedWithOutputs:
+    """A provider whose task has failed, although it made outputs and charged for them; one cannot be fetched."""
+
+    def __init__(self) -> None:
+        self.url = ""
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[FailedWithOutputs]:
+        """Serve on loopback."""
+        async with responding(self.respond) as server:
+            self.url = server.url
+            yield self
+
+    def respond(self, request: bytes) -> bytes:
+        """Return the acceptance of a submission, the status of its task, or a file."""
+        target = request.split(b" ", 2)[1].decode()
+        if request.startswith(b"POST"):
+            return http_response({"status": 0, "message": "success", "data": {"task_ids": ["t1"]}})
+        if target.endswith("/status"):
+            images = [f"{self.url}/{name}.png" for name in ("1", "gone")]
+            task = {"task_id": "t1", "task_status": "FAILED", "images": images, "cost_credits": 2}
+            task["msg"] = "half of it is lost"
+            return http_response({"status": 0, "message": "success", "data": task})
+        if target == "/1.png":
+            return http_response(PNG, content_type="image/png")
+        return http_response("gone", "404 Not Found")
+
+
+def test_batch_of_a_failed_task_with_outputs_keeps_them(
+    aiowery_command: Command, manifest: Manifest, tmp_path: Path
+) -> None:
+    """Outputs of a failed task were charged: they are saved, the rest is named by its URL, and so is the reason."""
+    (tmp_path / "p.txt").write_text("a cat\n")
+    with in_thread(FailedWithOutputs().serving()) as provider:
+        environment = {**os.environ, "WERYAI_API_KEY": KEY, "WERYAI_BASE_URL": provider.url}
+        environment["AIOWERY_SANDBOX_SPEED"] = "100"
+        ended = aiowery_command("batch", "p.txt", "--out", "out", "--no-check", "--yes", env=environment)
+        single = aiowery_command("generate", "a dog", "--out", "one", "--no-check", env=environment)
+    assert ended.returncode == 1, ended.stderr
+    (record,) = manifest()
+    assert record["files"] == ["0001-a-cat-1.png"]
+    assert (tmp_path / "out" / "0001-a-cat-1.png").read_bytes() == PNG
+    assert record["urls"] == [f"{provider.url}/gone.png"]
+    assert record["failures"] == ["half of it is lost"]
+    assert record["credits"] == 2
+    assert (single.returncode, single.stdout) == (1, "one/a-dog-1.png\n")
+    assert f"{provider.url}/gone.png" in single.stderr
+
+
+def test_batch_into_a_directory_in_use_sends_nothing(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
+) -> None:
+    """While a batch runs in a directory, another one would mix its pictures and manifests with it."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "manifest.jsonl").write_text('{"batch": "dogs.txt"}\n')
+    lock = FileLock(out / ".aiowery.lock")
+    assert lock.acquire()
+    ended = aiowery_command("batch", "cats.txt", "--out", "out", "--yes")
+    assert ended.returncode == 2
+    assert "another batch is running in out; nothing was sent: wait for its end, or choose another" in ended.stderr
+    assert (out / "manifest.jsonl").read_text() == '{"batch": "dogs.txt"}\n'
+    assert spent_credits(aiowery_sandbox) == 0
+    lock.release()
+    assert aiowery_command("batch", "cats.txt", "--out", "out", "--yes", "--limit", "1").returncode == 0
+    assert not (out / ".aiowery.lock").exists()
+    assert cats.exists()
+
+
+def test_two_processes_of_one_batch_in_one_directory_pay_once(
+    aiowery_process: Start, aiowery_command: Command, aiowery_sandbox: Sandbox, cats: Path, tmp_path: Path
+) -> None:
+    """The second process is refused, and the first one's manifest is complete."""
+    first = aiowery_process("batch", str(cats), "--out", "out", "--json", "--in-flight", "1")
+    assert first.stdout is not None
+    first.stdout.readline()
+    second = aiowery_command("batch", str(cats), "--out", "out")
+    assert second.returncode == 2
+    assert "another batch is running in out" in second.stderr
+    _, errors = first.communicate(timeout=30)
+    assert first.returncode == 0, errors
+    assert len((tmp_path / "out" / "manifest.jsonl").read_text().splitlines()) == 12
+    assert spent_credits(aiowery_sandbox) == 12
+
+
+def test_batch_of_decomposed_letters_is_the_same_batch(
+    aiowery_command: Command, aiowery_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A file from another system may write "ö" as two characters: its prompts are not paid for again."""
+    for text in ("zw\u00f6lf M\u00f6wen\n", "zwo\u0308lf Mo\u0308wen\n"):
+        (tmp_path / "p.txt").write_text(text, encoding="utf-8")
+        ended = aiowery_command("batch", "p.txt", "--out", "out")
+        assert ended.returncode == 0, ended.stderr
+    assert spent_credits(aiowery_sandbox) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs locales")
+def test_batch_in_an_ascii_locale_saves_what_it_paid_for(tmp_path: Path, aiowery_sandbox: Sandbox) -> None:
+    """Where the file system's names are ASCII, files get names of ASCII letters, and the prompts stay as they are."""
+    prompts = ["zw\u00f6lf M\u00f6wen", "Mo\u0308wen", "\u0939\u093f\u0928\u094d\u0926\u0940", "\U0001f3a8 art"]
+    (tmp_path / "p.txt").write_text("\n".join(prompts), encoding="utf-8")
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment.pop("PYTHONIOENCODING", None)
+    command = [sys.executable, "-m", "aiowery", "batch", "p.txt", "--out", "out", "--yes", "--gallery"]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=20, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert spent_credits(aiowery_sandbox) == 4
+    records = sorted(read_manifest(tmp_path / "out"), key=lambda record: record["index"])
+    assert [record["files"] for record in records] == [
+        ["0001-zwolf-mowen.png"], ["0002-mowen.png"], ["0003-file.png"], ["0004-art.png"]
+    ]  # fmt: skip
+    assert [record["request"]["prompt"] for record in records] == prompts

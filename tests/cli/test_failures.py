@@ -74,7 +74,7 @@ def test_strict_with_a_broken_line_sends_nothing(aiowery_command: Command, tmp_p
 @pytest.mark.parametrize(
     ("line", "options", "message"),
     [
-        ('{"type": "generate-image", "prompt": "a"}', (), "GenerateImage"),
+        ('{"type": "generate-image", "prompt": "a"}', (), "generate-image"),
         ('{"prompt": "a", "steps": 10}', ("--provider", "betterwaifu"), "steps"),
         ('{"prompt": "a", "model": "noobai-xl"}', ("--provider", "betterwaifu", "--edition", "jobs"), "model"),
     ],
@@ -116,12 +116,16 @@ def test_commands_without_a_key_name_the_remedies(
     _assert_refused(aiowery_command(*command, "--out", "out"), "WERYAI_API_KEY", "--sandbox")
 
 
-@pytest.mark.parametrize("path", ["~nosuchuser/a.png", "a\\u0000b.png"])
-def test_strict_with_an_impossible_path_names_its_line(aiowery_command: Command, tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "message"), [("~nosuchuser/a.png", "cannot read"), ("a\\u0000b.png", "image_url holds a NUL character")]
+)
+def test_strict_with_an_impossible_path_names_its_line(
+    aiowery_command: Command, tmp_path: Path, path: str, message: str
+) -> None:
     """A path that no system can have is a fault of its line, and the message names the line."""
     (tmp_path / "p.jsonl").write_text(f'{{"type": "image-upscale", "image_url": "{path}"}}\n')
     ended = aiowery_command("batch", "p.jsonl", *_FAST, "--strict", "--no-check")
-    _assert_refused(ended, "nothing was sent, because of --strict", "line 1: cannot read")
+    _assert_refused(ended, "nothing was sent, because of --strict", f"line 1: {message}")
 
 
 def test_batch_with_an_unencrypted_host_sends_nothing(
@@ -153,7 +157,7 @@ def test_generate_with_an_invalid_speed_exits_with_2(
 
 def test_generate_with_an_invalid_request_exits_with_2(aiowery_command: Command) -> None:
     """A request that violates the contract is refused before anything is sent."""
-    _assert_refused(aiowery_command("generate", "x" * 2001, *_FAST), "TextToImage.prompt", "2000")
+    _assert_refused(aiowery_command("generate", "x" * 2001, *_FAST), "aiowery: text-to-image: prompt must have", "2000")
 
 
 def test_batch_with_a_wrong_key_stops_submitting(

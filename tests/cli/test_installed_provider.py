@@ -137,7 +137,7 @@ def test_installed_provider_with_request_types_lists_them(aiowery_command: Comma
         ("speakers --provider acme", "Acme has no speakers"),
         ("upload a.png --provider acme", "Acme accepts no uploads"),
         ("upload a.png --provider acme --legacy", "--legacy: Acme has one upload endpoint"),
-        ("batch-status b1 --provider acme", "Acme has none; use status() for each task"),
+        ("batch-status b1 --provider acme", "Acme has none; use aiowery status for each task"),
         ("models --provider acme --edition v2", "--edition belongs to --provider betterwaifu"),
     ],
 )

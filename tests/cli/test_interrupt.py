@@ -23,7 +23,7 @@ def _read_accepted(process: Popen[str], number: int) -> dict[int, list[str]]:
     return ids
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_batch_after_one_signal_finishes_submitted_items(
     aiowery_process: Start, manifest: Manifest, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -200,7 +200,7 @@ def test_doubts_resubmit_after_a_lost_response_sends_the_request_again(
     ("arguments", "code", "message"),
     [
         (("ledger", "show", "99"), 2, "there is no entry 99; aiowery ledger list shows the entries"),
-        (("ledger", "show", "0"), 2, "Must be >= 1"),
+        (("ledger", "show", "0"), 2, "ENTRY_ID must be >= 1, got 0"),
         (("ledger", "list", "--batch", "dogs"), 2, "there is no batch 'dogs'"),
         (("doubts", "adopt", "1", "t"), 1, "not in doubt"),
         (("doubts", "adopt", "2"), 2, "name the task ids"),

@@ -86,7 +86,7 @@ def test_batch_with_a_registry_issue_runs_the_other_items(
     (tmp_path / "p.csv").write_text("prompt,aspect ratio\na,1:1\nb,7:1\nc,16:9\n")
     ended = aiowery_command("batch", "p.csv", "--out", "out")
     assert ended.returncode == 1, ended.stderr
-    assert "not submitted: line 3: 'b': aspect_ratio is '7:1'" in ended.stderr
+    assert "not submitted: line 3: aspect_ratio is '7:1'" in ended.stderr
     first, second, third = sorted(manifest(), key=lambda record: record["index"])
     assert (first["outcome"], second["outcome"], third["outcome"]) == ("done", "not submitted", "done")
     assert "takes 1:1, 16:9" in second["error"]["message"]

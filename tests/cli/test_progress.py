@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import attrs
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from aiowery.cli.output.progress import (
     Counts,
@@ -15,10 +17,8 @@ from aiowery.cli.output.progress import (
     QueueTimes,
     failure_line,
     plain_line,
-    time_left,
-    write_line,
 )
-from aiowery.cli.output.progress_bar import BarProgress
+from aiowery.cli.output.progress_bar import BarProgress, counts_text
 from aiowery.cli.records import ItemError, ItemStatus, Record, ValidationRefused
 from tests.cli.conftest import make_record
 
@@ -44,28 +44,112 @@ def test_counts_of_all_states_add_up_to_the_total() -> None:
     assert plain_line(counts).startswith("3/5: 2 queued, 0 running, 1 done, 1 failed, ")
 
 
-def test_time_left_of_a_half_done_run_is_the_time_so_far() -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the time that the counts read, in a list, so that a test can change it."""
+    now = [100.0]
+    monkeypatch.setattr("aiowery.cli.output.progress.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_time_left_of_a_half_done_run_is_the_time_so_far(clock: list[float]) -> None:
     """If half of the items took ten seconds, the estimate for the rest is ten seconds."""
-    assert time_left(5, 10, 10.0) == 10.0
+    counts = Counts(10)
+    for index in range(5):
+        clock[0] += 2
+        counts.add_record(make_record(index))
+    assert counts.time_left() == "10.0 s"
+
+
+def test_counts_of_a_resumed_run_do_not_jump(clock: list[float]) -> None:
+    """What an earlier run has done is progress from the start, and says nothing about the rate of this run."""
+    counts = Counts(1000, earlier=range(900))
+    assert (counts.progress, counts.time_left()) == (900, "?")
+    for index in range(900):
+        counts.add_record(make_record(index))
+    assert (counts.progress, counts.time_left(), counts.done) == (900, "?", 900)
+    shown = []
+    for index in range(900, 960):
+        clock[0] += 3
+        counts.add_record(make_record(index))
+        shown.append((counts.progress, counts.time_left(), counts.pace()))
+    assert shown[0] == (901, "4:57 min", "20.0/min")
+    assert shown[-1] == (960, "2:00 min", "20.0/min")
+
+
+def test_counts_use_recent_samples_only(clock: list[float]) -> None:
+    """After a slow hour the estimate follows the rate of the last items."""
+    counts = Counts(400)
+    for index in range(60):
+        clock[0] += 60
+        counts.add_record(make_record(index))
+    for index in range(60, 120):
+        clock[0] += 1
+        counts.add_record(make_record(index))
+    assert counts.time_left() == "4:40 min"
+
+
+def test_counts_do_not_count_failures_as_progress(clock: list[float]) -> None:
+    """A failure is neither progress nor a sample of the rate; an item that is not sent is neither, too."""
+    counts = Counts(10)
+    clock[0] += 1
+    for index in range(4):
+        counts.add_record(make_record(index, status=ItemStatus.FAILED))
+    counts.add_record(make_record(4, status=ItemStatus.NOT_SUBMITTED))
+    assert (counts.progress, counts.finished, counts.pace(), counts.time_left()) == (0, 5, "0.0/min", "?")
 
 
 def test_failure_line_of_each_status_describes_only_failures() -> None:
-    """A message that starts with the prompt does not repeat it, and items that were not submitted get no line."""
-    assert failure_line(_FAILED) == "failed: line 3: 'a [red] cat': no [bold]luck[/]"
-    assert failure_line(_record(ItemStatus.FAILED, problem=ItemError(kind="X", message="a [red] cat: no"))) == (
-        "failed: line 3: a [red] cat: no"
-    )
-    assert failure_line(_record(failures=("no", "no"))) == "partly failed: line 3: 'a [red] cat': no"
+    """Items are named by their line. Prompts, which are personal data, are shown only if that is requested."""
+    assert failure_line(_FAILED) == "failed: line 3: no [bold]luck[/]"
+    assert failure_line(_record(failures=("no", "no"))) == "partly failed: line 3: no"
     assert failure_line(_record()) is None
     assert failure_line(_record(ItemStatus.NOT_SUBMITTED, problem=ItemError(kind="X", message="no credits"))) is None
     refused = _record(ItemStatus.NOT_SUBMITTED, problem=ItemError.of(ValidationRefused("no such shape")))
-    assert failure_line(refused) == "not submitted: line 3: 'a [red] cat': no such shape"
+    assert failure_line(refused) == "not submitted: line 3: no such shape"
+
+
+def test_failure_line_with_prompt_names_it_once() -> None:
+    """A message that starts with the prompt does not repeat it."""
+    assert failure_line(_FAILED, with_prompt=True) == "failed: line 3: 'a [red] cat': no [bold]luck[/]"
+    named = _record(ItemStatus.FAILED, problem=ItemError(kind="X", message="a [red] cat: no"))
+    assert failure_line(named, with_prompt=True) == "failed: line 3: a [red] cat: no"
+    assert failure_line(_record(failures=("no",)), with_prompt=True) == "partly failed: line 3: 'a [red] cat': no"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 160])
+def test_bar_progress_of_any_width_fits_one_line(width: int) -> None:
+    """On a narrow terminal the counts have a short form: how many are finished, how many have failed."""
+    screen = io.StringIO()
+    progress = BarProgress(Console(file=screen, force_terminal=True, width=width, color_system=None))
+    progress.start(1632)
+    progress.show_accepted(1, _JOB)
+    progress.show_record(_FAILED)
+    progress.stop()
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).replace("\r", "\n").strip().splitlines()[-1]
+    assert "1 failed" in last
+    assert "0%" in last
+    assert "\u2026" not in last
+    assert ("1/1,632" in last) == (width < 80)
+    assert len(last) <= width
+
+
+def test_counts_text_drops_what_does_not_fit() -> None:
+    """The counts that matter most stay longest."""
+    counts = Counts(12_000, failed=7, done=5_000)
+    texts = [Text.from_markup(counts_text(counts, width)).plain for width in (90, 40, 20)]
+    assert texts == [
+        "6,993 queued 0 running 5,000 done 7 failed 0.0/min ? left",
+        "5,007/12,000 7 failed ? left",
+        "5,007/12,000 7 failed",
+    ]
 
 
 def test_bar_progress_with_brackets_in_texts_shows_them_unchanged() -> None:
     """Brackets in prompts and reasons are shown as text, and not interpreted as markup."""
     screen = io.StringIO()
-    progress = BarProgress(Console(file=screen, force_terminal=True, width=160, color_system=None))
+    console = Console(file=screen, force_terminal=True, width=160, color_system=None)
+    progress = BarProgress(console, with_prompts=True)
     progress.start(1632)
     progress.show_accepted(1, _JOB)
     progress.show_record(_FAILED)
@@ -85,10 +169,10 @@ def test_plain_progress_of_many_items_writes_few_lines(
     monkeypatch.setattr("aiowery.cli.output.progress.time.monotonic", lambda: now)
     progress = PlainProgress()
     progress.start(1000)
-    for _ in range(110):
+    for index in range(110):
         now += 0.1
-        progress.show_accepted(1, _JOB)
-        progress.show_record(_record(task_ids=("t",)))
+        progress.show_accepted(index, _JOB)
+        progress.show_record(attrs.evolve(_record(task_ids=("t",)), index=index))
         progress.tick(None)
     progress.show_record(_FAILED)
     progress.stop()
@@ -96,16 +180,6 @@ def test_plain_progress_of_many_items_writes_few_lines(
     assert len(lines) == 3
     assert lines[0].startswith("51/1,000: 949 queued, 0 running, 51 done, 0 failed, 10.0/s, 1:35 min left")
     assert lines[2].startswith("failed: ")
-
-
-def test_write_line_to_a_closed_pipe_does_not_raise() -> None:
-    """A broken pipe does not end a run that costs money."""
-
-    class ClosedPipe(io.StringIO):
-        def write(self, _text: str, /) -> int:
-            raise BrokenPipeError
-
-    write_line(ClosedPipe(), "hello")
 
 
 def test_plain_line_with_queue_times_shows_next_start_and_end() -> None:

@@ -167,6 +167,28 @@ async def test_runner_left_while_sending_records_the_ids(tmp_path: Path) -> None
         assert record.task_ids == tuple(task.id for task in sandbox.weryai.tasks)
 
 
+async def test_runner_left_with_half_of_the_outputs_records_their_urls(tmp_path: Path) -> None:
+    """What some tasks of a request have made was paid for: the record has its URL, although there is no result."""
+    polls = 0
+
+    async def provider(request: httpx.Request) -> httpx.Response:
+        nonlocal polls
+        if request.method == "POST":
+            return envelope({"task_ids": ["t1", "t2"]})
+        if "/t2/" not in request.url.path:
+            return envelope({"task_id": "t1", "task_status": "SUCCESS", "images": ["https://example.com/1.png"]})
+        polls += 1
+        if polls == 2:
+            runner.leave()
+        return envelope({"task_id": "t2", "task_status": "RUNNING", "images": []})
+
+    async with client_of(provider, polling=PollPolicy().faster(SPEED)) as client:
+        runner = _runner(client, tmp_path)
+        (record,) = await runner.finish(_items("a cat", image_number=2))
+    assert (record.status, record.task_ids) == (ItemStatus.INTERRUPTED, ("t1", "t2"))
+    assert record.urls == ("https://example.com/1.png",)
+
+
 async def test_runner_left_records_queued_items_as_not_submitted(aiowery_sandbox: Sandbox, tmp_path: Path) -> None:
     """If the run ends, requests that waited in the queue are not in doubt."""
     async with _client(aiowery_sandbox, in_flight=1, submissions=3) as client:

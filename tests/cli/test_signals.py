@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 
 import pytest
 
-from aiowery.cli.run.signals import on_signals
+from aiowery.cli.run.signals import as_interrupts, on_signals
 
 pytestmark = pytest.mark.anyio
 
@@ -36,3 +37,43 @@ async def test_on_signals_after_three_signals_runs_first_once_and_second_twice(n
             await asyncio.sleep(0.01)
     assert handled == ["first", "second", "second"]
     assert signal.getsignal(number) is before
+
+
+needs_hang_up = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+
+
+@needs_hang_up
+@pytest.mark.usefixtures("_either_loop")
+async def test_on_signals_after_repeated_hang_ups_runs_first_only() -> None:
+    """A terminal that closes sends SIGHUP more than once: the run is drained all the same. Ctrl-C then ends it."""
+    handled: list[str] = []
+    with on_signals(lambda: handled.append("first"), lambda: handled.append("second")):
+        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGHUP, signal.SIGINT):
+            signal.raise_signal(number)
+            await asyncio.sleep(0.01)
+    assert handled == ["first", "second"]
+
+
+@needs_hang_up
+async def test_signals_leave_an_ignored_hang_up_ignored() -> None:
+    """`nohup` ignores SIGHUP so that the run goes on."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    handled: list[str] = []
+    try:
+        with as_interrupts(), on_signals(lambda: handled.append("first"), lambda: handled.append("second")):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.sleep(0.01)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert handled == []
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_as_interrupts_raises_keyboard_interrupt(name: str) -> None:
+    """A command that serves, or that waits for an answer, ends as after Ctrl-C. The previous handler is restored."""
+    number = getattr(signal, name, signal.SIGTERM)
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), as_interrupts():
+        signal.raise_signal(number)
+    assert signal.getsignal(number) == before

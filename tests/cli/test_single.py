@@ -174,6 +174,9 @@ def test_run_with_json_reads_argument_file_and_standard_input(
         (("text-to-image", "--json", "@gone.json"), ("cannot read gone.json: No such file",)),
         (("text-to-image", "--json", '{"type": "music"}'), ("has type 'music'",)),
         (("text-to-image", "--json", '{"prompt": "a", "negativ_prompt": "b"}'), ("did you mean negative_prompt",)),
+        (("text-to-image", "--json", '{"prompt": "a", "aspect": "1:1"}'), ("did you mean aspect_ratio?",)),
+        (("text-to-image", "--set", "prompt=\u200b"), ("prompt holds only characters that cannot be seen",)),
+        (("text-to-image", "--set", "prompt=a\x1a"), ("Ctrl-Z",)),
         (("text-to-image", "--set", "prompt=a", "--speed", "2"), ("--speed works with --sandbox only",)),
         (("text-to-image", "--set", "prompt=a"), ("WERYAI_API_KEY", "--sandbox")),
     ],
@@ -189,11 +192,14 @@ def test_run_with_invalid_arguments_exits_with_2(
         assert message in ended.stderr
 
 
-def test_run_with_unknown_json_members_sends_them_with_a_message(aiowery_command: Command) -> None:
-    """An unknown field in the JSON is sent, and a message reports that it is unknown."""
-    ended = aiowery_command("run", "text-to-image", "--json", '{"prompt": "a", "zzz": 7}', *_FAST, "--out", "out")
+def test_run_with_unknown_json_members_does_not_send_them(aiowery_command: Command, aiowery_sandbox: Sandbox) -> None:
+    """An unknown name in the JSON is no parameter: a message reports it, and only `extra` is sent with the fields."""
+    values = '{"prompt": "a", "zzz": 7, "note.aspect": "x", "extra": {"seed": 5}}'
+    ended = aiowery_command("run", "text-to-image", "--json", values, "--out", "out")
     assert ended.returncode == 0, ended.stderr
-    assert "Note: text-to-image has no field 'zzz'; it is sent unchanged." in ended.stderr
+    assert "Note: text-to-image has no field 'zzz'; it is not sent." in ended.stderr
+    (spec,) = [task.spec for task in aiowery_sandbox.weryai.tasks]
+    assert "zzz" not in repr(spec)
 
 
 @pytest.mark.parametrize(

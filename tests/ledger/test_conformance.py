@@ -135,6 +135,14 @@ async def test_errors_have_three_parts(
     await ledger.aclose()
 
 
+def test_hash_request_ignores_the_composition_of_letters() -> None:
+    """Composed and decomposed letters are one text. The hash of composed ones, as in older ledgers, stays."""
+    composed = {"type": "text-to-image", "prompt": "zw\u00f6lf", "list": [{"text": "M\u00f6we"}]}
+    decomposed = {"type": "text-to-image", "prompt": "zwo\u0308lf", "list": [{"text": "Mo\u0308we"}]}
+    assert hash_request(decomposed) == hash_request(composed) == "4610f0f9278f7a09cd1ed9fc1bacc60b"
+    assert hash_request({"prompt": "zwolf"}) != hash_request({"prompt": "zw\u00f6lf"})
+
+
 def test_hash_request_ignores_order_of_names_only() -> None:
     """The order of names does not matter; every value does."""
     digest = hash_request({"a": 1, "b": [2]})

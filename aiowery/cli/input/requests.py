@@ -14,9 +14,10 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from aiowery import Request
-from aiowery._core.fields import wire_of
+from aiowery._core.fields import wire_names, wire_of
 from aiowery._core.media import Media
 from aiowery._core.request_types import RequestTypes
+from aiowery.cli.input.texts import clean_values
 from aiowery.cli.providers import request_types
 from aiowery.errors import ConfigurationError
 
@@ -24,6 +25,9 @@ _BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _SEPARATORS: Final = re.compile(r"[\s_-]+")
 _VISUAL_KINDS: Final = frozenset({"image", "video"})
+_TYPE: Final = "type"
+_NOTE: Final = "note."
+_MIN_LETTERS: Final = 5
 
 
 @attrs.frozen
@@ -54,30 +58,87 @@ def from_stored(values: Mapping[str, Any]) -> Request[Any]:
 
 
 def from_object(values: Mapping[str, Any], defaults: RequestDefaults) -> Request[Any]:
-    """Return the request of a JSON object: `type` names its type, unknown names go to `extra`.
+    """Return the request of a JSON object, as `read_object` does."""
+    return read_object(values, defaults)[0]
+
+
+def read_object(values: Mapping[str, Any], defaults: RequestDefaults) -> tuple[Request[Any], dict[str, Any]]:
+    """Return the request of a JSON object, whose `type` names its type, and its notes.
 
     A field that is missing or null gets its default. A null without a default keeps its meaning for the request type.
     Raises ConfigurationError.
     """
-    cls = defaults.request_type(values.get("type"))
+    cls = defaults.request_type(values.get(_TYPE))
+    known, notes = split_notes(cls, values)
     filled = defaults.fields_for(cls)
-    given = {name: value for name, value in values.items() if value is not None or name not in filled}
-    return defaults.types.from_dict({**filled, **given, "type": cls.type_name})
+    given = {name: value for name, value in known.items() if value is not None or name not in filled}
+    return defaults.types.from_dict({**filled, **clean_values(given), _TYPE: cls.type_name}), notes
 
 
-def from_cells(cells: Mapping[str, str], defaults: RequestDefaults) -> tuple[Request[Any], dict[str, str]]:
-    """Return the request of a table row, and its filled cells in columns that name no field.
+def read_cells(cells: Mapping[str, str], defaults: RequestDefaults) -> tuple[Request[Any], dict[str, Any]]:
+    """Return the request of a table row, and its notes. An empty cell means the default.
 
-    Case, spaces, dashes and underscores do not matter in column names. An empty cell means the default. Raises
-    ConfigurationError.
+    Case, spaces, dashes and underscores do not matter in the names of columns. Raises ConfigurationError.
     """
-    named = {column_name(column): cell.strip() for column, cell in cells.items()}
-    cls = defaults.request_type(named.get("type"))
+    filled = {column: cell.strip() for column, cell in cells.items() if cell.strip()}
+    cls = defaults.request_type(next((cell for column, cell in filled.items() if column_name(column) == _TYPE), None))
     hints = field_types(cls)
-    known = {name: convert(name, [cell], hints[name]) for name, cell in named.items() if cell and name in hints}
-    others = {column: cell for column, cell in cells.items() if column_name(column) not in {*hints, "type"}}
-    request = defaults.types.from_dict({**defaults.fields_for(cls), **known, "type": cls.type_name})
-    return request, {column: cell for column, cell in others.items() if cell.strip()}
+    spelled = {column_name(column) if column_name(column) in {_TYPE, *hints} else column: column for column in filled}
+    known, notes = split_notes(cls, {name: filled[column] for name, column in spelled.items()})
+    texts = {name: text for name, text in clean_values(known).items() if name != _TYPE}
+    values = {name: convert(name, [text], hints[name]) for name, text in texts.items()}
+    return defaults.types.from_dict({**defaults.fields_for(cls), **values, _TYPE: cls.type_name}), notes
+
+
+def split_notes(cls: type[Request[Any]], values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the values of a request's fields, and the others: they are notes, which are not sent.
+
+    `note.KEY` is the note KEY. Raises ConfigurationError for another name that is nearly that of a field.
+    """
+    known: dict[str, Any] = {}
+    notes: dict[str, Any] = {}
+    for name, value in values.items():
+        if name == _TYPE or name in field_types(cls):
+            known[name] = value
+        elif name.strip().lower().startswith(_NOTE):
+            notes[name.strip()[len(_NOTE) :]] = value
+        elif near := near_fields(cls, name):
+            raise ConfigurationError(
+                f"{cls.type_name} has no field {name!r}: did you mean {' or '.join(near)}? To keep it as a note, name"
+                f' it "{_NOTE}{name}"; to send it as it is, put it into "extra"'
+            )
+        else:
+            notes[name] = value
+    return known, notes
+
+
+def near_fields(cls: type[Request[Any]], name: str) -> list[str]:
+    """Return the fields that a name is nearly the name of, in Python or in the HTTP request."""
+    spellings = {field.name: wire_names(field) for field in attrs.fields(cls)}
+    folded = _folded(name)
+    found = [field for field, names in spellings.items() if any(_is_near(folded, spelling) for spelling in names)]
+    return [_TYPE, *found] if folded == _TYPE else found
+
+
+def _is_near(folded: str, spelling: str) -> bool:
+    """Return True for the same letters, for the first word of several, and for one edit of at least five letters."""
+    first, *further = spelling.lower().split("_")
+    target = _folded(spelling)
+    is_first = bool(further) and folded == first
+    return folded == target or is_first or (len(target) >= _MIN_LETTERS and _is_one_edit(folded, target))
+
+
+def _is_one_edit(one: str, other: str) -> bool:
+    """Return True if inserting, leaving out or replacing a letter, or swapping two neighbors, makes one the other."""
+    start = next((index for index, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None)
+    if start is None:
+        return abs(len(one) - len(other)) == 1
+    one, other = one[start:], other[start:]
+    return other[1:] in {one, one[1:]} or one[1:] == other or (one[:2] == other[1::-1] and one[2:] == other[2:])
+
+
+def _folded(name: str) -> str:
+    return _SEPARATORS.sub("", name.casefold())
 
 
 def with_options(types: RequestTypes[Request[Any]], type_name: str, options: Mapping[str, Any]) -> RequestDefaults:

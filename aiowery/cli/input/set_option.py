@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,13 +12,14 @@ import attrs
 from aiowery import Request
 from aiowery._core.fields import wire_names
 from aiowery._core.request_types import RequestTypes
-from aiowery.cli.input.prompt_files import STDIN, decode, json_object
-from aiowery.cli.input.requests import column_name, convert, field_types
-from aiowery.cli.output.progress import write_line
+from aiowery.cli.input.json_rows import json_object
+from aiowery.cli.input.prompt_files import STDIN, decode, read_input
+from aiowery.cli.input.requests import column_name, convert, field_types, split_notes
+from aiowery.cli.input.texts import clean_values
+from aiowery.cli.terminal import print_notice
 from aiowery.errors import ConfigurationError
 
 _FILE: Final = "@"
-_SIMILAR: Final = 0.8
 
 
 def known_type(types: RequestTypes[Request[Any]], name: str) -> type[Request[Any]]:
@@ -43,7 +43,7 @@ def request_of(cls: type[Request[Any]], json: str | None, settings: Sequence[str
     values = {} if json is None else _object(cls, json)
     values = {**values, **_set(cls, settings), "type": cls.type_name}
     _refuse_missing(cls, values)
-    return RequestTypes({cls.type_name: cls}).from_dict(values)
+    return RequestTypes({cls.type_name: cls}).from_dict(clean_values(values))
 
 
 def _object(cls: type[Request[Any]], source: str) -> Mapping[str, Any]:
@@ -56,14 +56,18 @@ def _object(cls: type[Request[Any]], source: str) -> Mapping[str, Any]:
         raise ConfigurationError(
             f"{name} has type {given!r}, but the command names {cls.type_name}; nothing was sent: leave one out"
         )
-    _check_unknown(cls, [field for field in values if field not in {"type", *field_types(cls)}])
-    return values
+    known, notes = split_notes(cls, values)
+    for field in notes:
+        print_notice(
+            f'Note: {cls.type_name} has no field {field!r}; it is not sent. To send it as it is, put it into "extra".'
+        )
+    return known
 
 
 def _text(source: str) -> tuple[str, str]:
     """Return the text of the JSON source, and its name in messages."""
     if source == STDIN:
-        return decode(sys.stdin.buffer.read(), "standard input"), "standard input"
+        return read_input(), "standard input"
     if not source.startswith(_FILE):
         return source, "--json"
     path = Path(source.removeprefix(_FILE))
@@ -74,14 +78,6 @@ def _text(source: str) -> tuple[str, str]:
         raise ConfigurationError(
             f"cannot read {path}: {reason}; nothing was sent: name a JSON file that can be read"
         ) from fault
-
-
-def _check_unknown(cls: type[Request[Any]], names: Iterable[str]) -> None:
-    """Raise ConfigurationError for a probable misspelling, and print a message for each unknown field that is sent."""
-    for name in names:
-        if near := _close_fields(cls, name, _SIMILAR):
-            raise ConfigurationError(_no_field(cls, name, near) + '; to send it anyway, put it into "extra"')
-        write_line(sys.stderr, f"Note: {cls.type_name} has no field {name!r}; it is sent unchanged.")
 
 
 def _set(cls: type[Request[Any]], settings: Iterable[str]) -> dict[str, Any]:
@@ -123,11 +119,11 @@ def _no_field(cls: type[Request[Any]], name: str, near: Sequence[str]) -> str:
     )
 
 
-def _close_fields(cls: type[Request[Any]], name: str, likeness: float = 0.6) -> list[str]:
+def _close_fields(cls: type[Request[Any]], name: str) -> list[str]:
     """Return the fields with a similar name, in Python spelling or in the provider's."""
     fields_by_name = {spelling: field.name for field in attrs.fields(cls) for spelling in wire_names(field)}
-    return list(dict.fromkeys(fields_by_name[spelling] for spelling in _close(name, fields_by_name, likeness)))
+    return list(dict.fromkeys(fields_by_name[spelling] for spelling in _close(name, fields_by_name)))
 
 
-def _close(name: str, names: Iterable[str], likeness: float = 0.6) -> list[str]:
-    return difflib.get_close_matches(name, list(names), n=3, cutoff=likeness)
+def _close(name: str, names: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(name, list(names), n=3, cutoff=0.6)

@@ -15,6 +15,7 @@ from aiowery._core.request_types import RequestTypes
 from aiowery.cli.input.requests import field_types, kinds_of
 from aiowery.cli.input.set_option import required
 from aiowery.cli.output.tables import print_table
+from aiowery.cli.terminal import print_prose
 
 _ENDPOINT: Final = re.compile(r":?\s?`POST [^`]*`(,[^.]*)?")
 _CLASS: Final = re.compile(r"`([A-Z]\w+)`")
@@ -32,23 +33,23 @@ def show_types(types: RequestTypes[Request[Any]]) -> None:
     """Print every request type with its purpose and its required fields."""
     rows = [(name, _purpose(cls, types), ", ".join(required(cls))) for name, cls in types.requests.items()]
     print_table(("type", "what it does", "requires"), rows)
-    print("aiowery run TYPE --fields shows the fields of one; aiowery run TYPE --set field=value ... runs it.")
+    print_prose("aiowery run TYPE --fields shows the fields of one; aiowery run TYPE --set field=value ... runs it.")
 
 
 def show_fields(cls: type[Request[Any]], types: RequestTypes[Request[Any]]) -> None:
     """Print the description and the fields of one request type."""
     first, _, rest = _description(cls, types).partition("\n\n")
-    print(f"{cls.type_name}: {_ENDPOINT.sub('', first)}")
+    print_prose(f"{cls.type_name}: {_ENDPOINT.sub('', first)}")
     if rest:
-        print(f"\n{rest}")
+        print_prose(f"\n{rest}")
     fields = sorted(attrs.fields(cls), key=_sort_key)
     hints = field_types(cls)
-    print()
+    print_prose("")
     print_table(
         ("field", "value", "default"),
         [(field.name, _kind(field, hints[field.name]), _default(field)) for field in fields],
     )
-    print(f"aiowery run {cls.type_name} {' '.join(f'--set {name}=...' for name in required(cls))}".rstrip())
+    print_prose(f"aiowery run {cls.type_name} {' '.join(f'--set {name}=...' for name in required(cls))}".rstrip())
 
 
 def _purpose(cls: type[Request[Any]], types: RequestTypes[Request[Any]]) -> str:

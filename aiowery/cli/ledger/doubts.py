@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,9 +16,10 @@ from aiowery.cli.ledger.entry_text import batch_name, details_of, next_steps, st
 from aiowery.cli.ledger.reader import LedgerReader, open_reader
 from aiowery.cli.options import ProviderOptions
 from aiowery.cli.output.logs import show_logs
-from aiowery.cli.output.plain_text import as_json, local, print_columns, short, utc
-from aiowery.cli.output.progress import write_line
+from aiowery.cli.output.plain_text import local, short, utc
+from aiowery.cli.output.tables import print_columns
 from aiowery.cli.providers import service_at
+from aiowery.cli.terminal import print_json, print_notice, print_result, print_text
 from aiowery.errors import ConfigurationError
 from aiowery.ledger import State
 
@@ -28,15 +28,14 @@ def list_doubts(reader: LedgerReader, *, json_lines: bool) -> int:
     """Print the entries in doubt and the next steps. Return 3 if there are any, else 0."""
     doubts = reader.iter_entries(states=[State.IN_DOUBT])
     if json_lines:
-        lines = (
-            as_json({**details_of(entry, leave_out=("snapshots",)), "named": reader.named_tasks(entry)})
-            for entry in doubts
+        values = (
+            {**details_of(entry, leave_out=("snapshots",)), "named": reader.named_tasks(entry)} for entry in doubts
         )
-        return IN_DOUBT if [print(line) for line in lines] else DONE
+        return IN_DOUBT if print_json(values) else DONE
     found = list(doubts)
     named = [", ".join(reader.named_tasks(entry)) for entry in found]
     if not found:
-        print("Nothing is in doubt.")
+        print_text("Nothing is in doubt.")
         return DONE
     print_columns(
         {
@@ -50,9 +49,8 @@ def list_doubts(reader: LedgerReader, *, json_lines: bool) -> int:
         }
     )
     if any(named):
-        print("Tasks that the provider has named are polled and fetched by the next run of their batch.")
-    for line in next_steps(reader, "ID"):
-        print(line)
+        print_text("Tasks that the provider has named are polled and fetched by the next run of their batch.")
+    print_text(*next_steps(reader, "ID"))
     return IN_DOUBT
 
 
@@ -71,7 +69,7 @@ def adopt(reader: LedgerReader, entry_id: int, task_ids: Sequence[str]) -> int:
         if entry.batch
         else f"to see its state: {status_command(attrs.evolve(entry, task_ids=ids))}"
     )
-    print(f"Entry {entry_id} is {', '.join(ids)}; {fetches}.")
+    print_text(f"Entry {entry_id} is {', '.join(ids)}; {fetches}.")
     return DONE
 
 
@@ -89,7 +87,7 @@ def release(reader: LedgerReader, entry_ids: Sequence[int]) -> int:
             if entry.batch
             else "it belongs to no batch: nothing sends it"
         )
-        print(f"Entry {entry.id} is no longer in doubt; {what}.")
+        print_text(f"Entry {entry.id} is no longer in doubt; {what}.")
     return DONE
 
 
@@ -111,16 +109,15 @@ def resubmit(ledger: Path, entry_id: int, connection: ProviderOptions) -> int:
     if connection.provider is None and connection.edition is None:
         connection = attrs.evolve(connection, provider=service.name, edition=service.edition)
     connection = connection.for_type(type_name)
-    with show_logs(connection.verbose, lambda text: write_line(sys.stderr, text)):
+    with show_logs(connection.verbose, print_notice):
         result = asyncio.run(_resubmit_and_wait(connection, reader.path, entry_id))
-    for line in [asset.url for asset in result.assets] or [result.text or ""]:
-        print(line)
+    print_result("\n".join([asset.url for asset in result.assets] or [result.text or ""]))
     return DONE
 
 
 async def _resubmit_and_wait(connection: ProviderOptions, ledger: Path, entry_id: int) -> Result:
     async with open_client(connection.target, ledger=ledger) as client:
         job = await client.resubmit(entry_id)
-        write_line(sys.stderr, f"Entry {entry_id} was sent again: {', '.join(job.task_ids)}")
+        print_notice(f"Entry {entry_id} was sent again: {', '.join(job.task_ids)}")
         result: Result = await job
         return result

@@ -10,8 +10,8 @@ import attrs
 
 from aiowery.cli.input.requests import from_stored, prompt_of
 from aiowery.cli.ledger.reader import LedgerReader
-from aiowery.cli.output.plain_text import printable
 from aiowery.cli.providers import service_at
+from aiowery.cli.terminal import printable
 from aiowery.errors import AioweryError
 from aiowery.ledger import Entry
 

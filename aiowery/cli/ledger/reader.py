@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
-import sys
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -13,8 +12,7 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from aiowery.cli import file_names
-from aiowery.cli.output.plain_text import printable
-from aiowery.cli.output.progress import write_line
+from aiowery.cli.terminal import print_notice, print_text, printable
 from aiowery.errors import ConfigurationError, LedgerError
 from aiowery.ledger import BatchSummary, Entry, SqliteLedger, State
 from aiowery.ledger._path_checks import validate_path
@@ -124,7 +122,7 @@ async def _open_ledger(path: Path, *, allow_copy: bool) -> SqliteLedger:
             raise
         store = SqliteLedger(path, read_only=True)
         await store.open()
-        write_line(sys.stderr, f"Opened read-only: {refusal}")
+        print_notice(f"Opened read-only: {refusal}")
     else:
         await store.recover_abandoned()
     return store
@@ -143,8 +141,10 @@ def accept_copy(ledger: Path) -> int:
 
     path = _find_ledger(ledger)
     new = sum(batch.states.get(State.NEW, 0) for batch in asyncio.run(accepted()))
-    print(f"{path} is the ledger from now on. {new:,} of its entries are new: the next run of their batch sends them,")
-    print("including those that were sent since the copy was made.")
+    print_text(
+        f"{path} is the ledger from now on. {new:,} of its entries are new: the next run of their batch sends them,",
+        "including those that were sent since the copy was made.",
+    )
     return 0
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import itertools
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Final, Literal, Protocol
 
 import attrs
 
@@ -23,19 +22,17 @@ from aiowery.cli.ledger.entry_text import (
     urls_of,
 )
 from aiowery.cli.ledger.reader import LedgerReader
-from aiowery.cli.output.plain_text import (
-    as_json,
-    cell,
-    local,
-    number,
-    print_columns,
-    print_plain_table,
-    printable,
-    short,
-    utc,
-)
-from aiowery.cli.output.progress import write_line
+from aiowery.cli.output.plain_text import cell, local, number, short, utc
+from aiowery.cli.output.tables import print_columns, print_table
 from aiowery.cli.records import duration
+from aiowery.cli.terminal import (
+    StandardOutput,
+    as_json,
+    print_json,
+    print_notice,
+    print_text,
+    printable,
+)
 from aiowery.errors import ConfigurationError
 from aiowery.ledger import BatchSummary, Entry, State
 
@@ -93,13 +90,12 @@ def list_entries(reader: LedgerReader, choice: EntryFilter, *, json_lines: bool)
     found = reader.entries_after(choice.batch, choice.states or None, choice.after, choice.limit + 1)
     entries = found[: choice.limit]
     if json_lines:
-        for entry in entries:
-            print(as_json(details_of(entry, leave_out=("snapshots", "excerpt"))))
+        print_json(details_of(entry, leave_out=("snapshots", "excerpt")) for entry in entries)
     else:
         _print_page(reader, choice, entries)
     if len(found) > len(entries):
         more = reader.command("ledger", "list", *choice.to_options(), "--after", str(entries[-1].id))
-        write_line(sys.stderr if json_lines else sys.stdout, f"For more entries: {more}")
+        (print_notice if json_lines else print_text)(f"For more entries: {more}")
     return DONE
 
 
@@ -109,7 +105,7 @@ def _print_page(reader: LedgerReader, choice: EntryFilter, entries: Sequence[Ent
     if entries:
         _print_entries(entries)
     else:
-        print("No entries.")
+        print_text("No entries.")
 
 
 def _print_batches(batches: Sequence[BatchSummary]) -> None:
@@ -124,7 +120,7 @@ def _print_batches(batches: Sequence[BatchSummary]) -> None:
         for batch in batches
     ]
     if rows:
-        print_plain_table(("batch", "total", *states, "credits"), rows)
+        print_table(("batch", "total", *states, "credits"), rows)
 
 
 def _print_entries(entries: Sequence[Entry]) -> None:
@@ -146,7 +142,7 @@ def show_entry(reader: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
     """Print all details of one entry, and the possible next steps."""
     entry = reader.entry(entry_id)
     if json_lines:
-        print(as_json(details_of(entry)))
+        print_json([details_of(entry)])
         return DONE
     facts = {
         "entry": str(entry.id),
@@ -164,19 +160,17 @@ def show_entry(reader: LedgerReader, entry_id: int, *, json_lines: bool) -> int:
         "took": None if entry.seconds is None else duration(entry.seconds),
         "files": ", ".join(entry.files),
     }
-    for name, value in facts.items():
-        if value:
-            print(f"{name}: {cell(value)}")
-    for url in urls_of(entry):
-        print(f"URL: {cell(url)}")
-    print(f"request: {as_json(_with_short_texts(entry.request), indent=2)}")
+    print_text(*(f"{name}: {cell(value)}" for name, value in facts.items() if value))
+    print_text(*(f"URL: {cell(url)}" for url in urls_of(entry)), f"request: {_request_text(entry)}")
     if entry.excerpt:
-        print(f"the beginning of the response:\n{printable(entry.excerpt)}")
-    for text in _texts_of(entry):
-        print(printable(text))
-    for line in _next_steps(reader, entry):
-        print(line)
+        print_text("the beginning of the response:", entry.excerpt)
+    for text in (*_texts_of(entry), *_next_steps(reader, entry)):
+        print_text(text)
     return DONE
+
+
+def _request_text(entry: Entry) -> str:
+    return as_json(_with_short_texts(entry.request), indent=2)
 
 
 def _late_tasks(entry: Entry) -> str:
@@ -210,7 +204,8 @@ def export(reader: LedgerReader, format_: Format, batch: str | None, out: Path |
     reader.check_batch(batch)
     with _target(reader, out) as stream:
         if format_ == "jsonl":
-            stream.writelines(as_json(details_of(entry)) + "\n" for entry in reader.iter_entries(batch))
+            for entry in reader.iter_entries(batch):
+                stream.write(f"{as_json(details_of(entry))}\n")
         else:
             table = csv.writer(stream, lineterminator="\n")
             table.writerow(_COLUMNS)
@@ -218,10 +213,14 @@ def export(reader: LedgerReader, format_: Format, batch: str | None, out: Path |
     return DONE
 
 
+class _Writable(Protocol):
+    def write(self, text: str, /) -> object: ...
+
+
 @contextlib.contextmanager
-def _target(reader: LedgerReader, out: Path | None) -> Iterator[TextIO]:
+def _target(reader: LedgerReader, out: Path | None) -> Iterator[_Writable]:
     if out is None:
-        yield sys.stdout
+        yield StandardOutput()
         return
     try:
         if out.exists() and out.samefile(reader.path):

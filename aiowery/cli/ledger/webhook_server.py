@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +15,7 @@ from aiowery.cli.ledger.reader import LEDGER
 from aiowery.cli.ledger.webhook_check import find_fault
 from aiowery.cli.ledger.webhook_connections import ConnectionLimits, limited_connection
 from aiowery.cli.output.logs import show_logs
-from aiowery.cli.output.progress import write_line
+from aiowery.cli.terminal import print_notice, print_summary, print_text
 from aiowery.errors import ConfigurationError
 from aiowery.ledger._path_checks import validate_path
 from aiowery.webhook import Receiver
@@ -42,16 +40,16 @@ def run_receiver(ledger: Path, decode: DecodeDelivery, host: str, port: int, ver
     """
     path = ledger / LEDGER if validate_path(ledger).is_dir() else ledger
     receiver = Receiver(ledger=path, decode=decode)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Warnings are shown by default. uvicorn raises KeyboardInterrupt again after its shutdown.
     with (
-        show_logs(max(verbose, 1), lambda text: write_line(sys.stderr, text)),
+        show_logs(max(verbose, 1), print_notice),
         _limited_reports(),
         contextlib.suppress(KeyboardInterrupt),
     ):
         asyncio.run(_serve(_uvicorn(), receiver, path, (host, port)))
     counts = receiver.statistics()
-    print(f"{counts.recorded:,} deliveries recorded, {counts.unknown + counts.refused + counts.failed:,} rejected.")
+    rejected = counts.unknown + counts.refused + counts.failed
+    print_summary(f"{counts.recorded:,} deliveries recorded, {rejected:,} rejected.")
     return 0
 
 
@@ -91,9 +89,11 @@ def check_receiver(public_url: str) -> int:
     """Print whether a receiver answers at a public URL, and return the exit code. Raises ConfigurationError."""
     fault = asyncio.run(find_fault(public_url))
     if fault is not None:
-        print(f"No deliveries can arrive at {public_url}: {fault}.")
+        print_text(f"No deliveries can arrive at {public_url}: {fault}.")
         return SOME_FAILED
-    print(f"A receiver answers at {public_url}, as this machine sees it. The provider must be able to reach it, too.")
+    print_text(
+        f"A receiver answers at {public_url}, as this machine sees it. The provider must be able to reach it, too."
+    )
     return DONE
 
 
@@ -131,6 +131,7 @@ def _uvicorn() -> ModuleType:
 
 def _print_address(path: Path, host: str, port: int) -> None:
     where = f"[{host}]" if ":" in host else host
-    print(f"Receiving at http://{where}:{port} until Ctrl-C, for all users of the ledger {path}.")
-    print("Route a public https URL there, and pass that URL as --public-url or Webhooks(public_url=...).")
-    sys.stdout.flush()
+    print_summary(
+        f"Receiving at http://{where}:{port} until Ctrl-C, for all users of the ledger {path}.",
+        "Route a public https URL there, and pass that URL as --public-url or Webhooks(public_url=...).",
+    )

@@ -240,7 +240,7 @@ def _number(record: Record) -> str:
 
 def _search_text(record: Record) -> str:
     """Return the text that the filter searches."""
-    cells = " ".join(record.other_columns.values())
+    cells = " ".join(map(str, record.other_columns.values()))
     return escape(f"{record.index:04} {record.prompt} {record.status.value} {cells}".lower())
 
 

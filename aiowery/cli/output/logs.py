@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from aiowery.cli.terminal import print_notice
+
 # Records about the model registry concern the whole command, but are logged for each request.
 _REGISTRY: Final = "the model registry"
 _registry_readings: Final[list[None]] = []
@@ -44,6 +46,24 @@ class Logs(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record."""
         self._write(self.format(record))
+
+
+class _LastResort(logging.Handler):
+    """A handler of records outside `show_logs`, whose texts may come from outside too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record on standard error."""
+        print_notice(self.format(record))
+
+
+@contextlib.contextmanager
+def printable_logs() -> Iterator[None]:
+    """Print warnings that no handler receives as `logging` does, but without control characters."""
+    before, logging.lastResort = logging.lastResort, _LastResort(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.lastResort = before
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from aiowery import ModelInfo
-from aiowery.cli.output.plain_text import print_columns
+from aiowery.cli.output.tables import print_columns
+from aiowery.cli.terminal import print_text
 
 
 def print_models(models: Iterable[ModelInfo]) -> None:
@@ -15,7 +16,7 @@ def print_models(models: Iterable[ModelInfo]) -> None:
     for mode, group in groupby(models, lambda model: model.mode):
         _print_mode(mode, tuple(group))
     if not models:
-        print("There are no such models.")
+        print_text("There are no such models.")
 
 
 def _print_mode(mode: str, models: Sequence[ModelInfo]) -> None:

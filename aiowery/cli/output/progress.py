@@ -5,18 +5,19 @@ Text goes to standard error. Standard output is for results and for `--json`.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
 import time
-from typing import Any, Final, Protocol, TextIO
+from collections import deque
+from collections.abc import Collection
+from typing import Any, Final, Protocol
 
 import attrs
 
 from aiowery import Job, SubmissionsPaused
 from aiowery.cli.records import ItemStatus, Record, Summary, duration
+from aiowery.cli.terminal import print_event, print_notice
 
 _INTERVAL: Final = 5.0
+_SAMPLES: Final = 50
 _MAX_PROMPT: Final = 50
 RESUMED: Final = "Submitting resumes."
 
@@ -31,15 +32,21 @@ class QueueTimes:
 
 @attrs.define
 class Counts:
-    """Counts of items by state."""
+    """Counts of items by state.
+
+    `earlier` are the indices of items that an earlier run has done: they are progress from the start, and say nothing
+    about the rate of this run.
+    """
 
     total: int
+    earlier: Collection[int] = ()
     under_way: set[int] = attrs.field(factory=set)
     done: int = 0
     failed: int = 0
     unsent: int = 0
-    started_at: float = 0.0
     queue: QueueTimes | None = None
+    _done_here: int = attrs.field(default=0, init=False)
+    _moments: deque[float] = attrs.field(init=False, factory=lambda: deque([time.monotonic()], _SAMPLES))
 
     @property
     def running(self) -> int:
@@ -57,9 +64,9 @@ class Counts:
         return self.total - self.running - self.finished
 
     @property
-    def seconds(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self.started_at
+    def progress(self) -> int:
+        """Number of items that are done, with those of an earlier run from the start. A failure is no progress."""
+        return len(self.earlier) + self._done_here
 
     def add_accepted(self, index: int) -> None:
         """Count an accepted item."""
@@ -70,6 +77,9 @@ class Counts:
         self.under_way.discard(record.index)
         if record.status is ItemStatus.DONE:
             self.done += 1
+            if record.index not in self.earlier:
+                self._done_here += 1
+                self._moments.append(time.monotonic())
         elif record.status is ItemStatus.NOT_SUBMITTED:
             self.unsent += 1
         else:
@@ -79,30 +89,27 @@ class Counts:
         """Return the rate as text, or the time until the next start while the queue pauses."""
         if self.queue is not None and self.queue.next_in >= 1:
             return f"next in {duration(self.queue.next_in)}"
-        return self.rate()
-
-    def rate(self) -> str:
-        """Return the rate as text."""
-        rate = self.done / self.seconds if self.seconds else 0.0
+        rate = self._rate()
         return f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min"
 
     def time_left(self) -> str:
-        """Return the remaining time as text: the queue's estimate if it has one, else from the rate so far."""
+        """Return the remaining time as text: the queue's estimate if it has one, else from the recent rate."""
         if self.queue is not None:
             return duration(self.queue.ends_in)
-        return duration(time_left(self.finished, self.total, self.seconds)) if self.finished else "?"
+        rate = self._rate()
+        return duration((self.total - self.finished) / rate) if rate else "?"
 
-
-def time_left(ended: int, total: int, seconds: float) -> float:
-    """Return the remaining seconds at the rate so far."""
-    return seconds / ended * (total - ended)
+    def _rate(self) -> float:
+        """Return the items done per second lately: since the oldest of the last 50, or since the start."""
+        seconds = time.monotonic() - self._moments[0]
+        return (len(self._moments) - 1) / seconds if seconds > 0 else 0.0
 
 
 class Progress(Protocol):
     """A display of the progress of a run."""
 
-    def start(self, total: int) -> None:
-        """Start the display."""
+    def start(self, total: int, earlier: Collection[int] = ()) -> None:
+        """Start the display. `earlier` are the indices of items that an earlier run has done."""
         ...
 
     def show_accepted(self, index: int, job: Job[Any], /) -> None:
@@ -135,16 +142,20 @@ class Progress(Protocol):
 
 
 class PlainProgress:
-    """A display of plain lines on standard error: the counts every few seconds, and each failure."""
+    """A display of plain lines on standard error: the counts every few seconds, and each failure.
 
-    def __init__(self) -> None:
+    Failures are shown `with_prompts` only if that is set: prompts are personal data.
+    """
+
+    def __init__(self, *, with_prompts: bool = False) -> None:
+        self._with_prompts = with_prompts
         self._counts = Counts(0)
         self._shown_at = 0.0
 
-    def start(self, total: int) -> None:
+    def start(self, total: int, earlier: Collection[int] = ()) -> None:
         """Start to count."""
         self._shown_at = time.monotonic()
-        self._counts = Counts(total, started_at=self._shown_at)
+        self._counts = Counts(total, earlier)
 
     def show_accepted(self, index: int, _job: Job[Any], /) -> None:
         """Count."""
@@ -153,7 +164,7 @@ class PlainProgress:
     def show_record(self, record: Record) -> None:
         """Count, and write a line for a failure."""
         self._counts.add_record(record)
-        if failure := failure_line(record):
+        if failure := failure_line(record, with_prompt=self._with_prompts):
             self.write(failure)
 
     def show_pause(self, event: SubmissionsPaused, /) -> None:
@@ -166,7 +177,7 @@ class PlainProgress:
 
     def write(self, text: str) -> None:
         """Write a line."""
-        write_line(sys.stderr, text)
+        print_notice(text)
 
     def tick(self, queue: QueueTimes | None) -> None:
         """Write the counts if the last line is old enough."""
@@ -182,7 +193,7 @@ class PlainProgress:
 class JsonProgress:
     """A display of JSON objects, one per line, on standard output. Text goes to standard error."""
 
-    def start(self, total: int) -> None:
+    def start(self, total: int, earlier: Collection[int] = ()) -> None:  # noqa: ARG002 - each item has its event
         """Write the event `started`."""
         self._emit("started", total=total)
 
@@ -206,7 +217,7 @@ class JsonProgress:
 
     def write(self, text: str) -> None:
         """Write a line of text."""
-        write_line(sys.stderr, text)
+        print_notice(text)
 
     def tick(self, queue: QueueTimes | None) -> None:
         """Do nothing, because each event is written when it happens."""
@@ -229,7 +240,7 @@ class JsonProgress:
 
     @staticmethod
     def _emit(event: str, **facts: Any) -> None:
-        write_line(sys.stdout, json.dumps({"event": event, **facts}, ensure_ascii=False))
+        print_event({"event": event, **facts})
 
 
 def plain_line(counts: Counts) -> str:
@@ -246,25 +257,20 @@ def pause_line(event: SubmissionsPaused) -> str:
     return f"Submitting pauses: {event.reason}. The next probe is sent in {duration(event.retry_in)}."
 
 
-def failure_line(record: Record) -> str | None:
+def failure_line(record: Record, *, with_prompt: bool = False) -> str | None:
     """Return a line with the reason of a failure or refusal, or None if the item has neither or was not sent."""
     if record.problem is not None and (record.status is not ItemStatus.NOT_SUBMITTED or record.is_refused_by_registry):
-        return f"{record.status.value.replace('_', ' ')}: {_with_prompt(record, record.problem.message)}"
-    if record.failures:
-        return f"partly failed: {_with_prompt(record, '; '.join(dict.fromkeys(record.failures)))}"
-    return None
+        what, message = record.status.value.replace("_", " "), record.problem.message
+    elif record.failures:
+        what, message = "partly failed", "; ".join(dict.fromkeys(record.failures))
+    else:
+        return None
+    line = f"line {record.line}: " if record.line else ""
+    return f"{what}: {line}{_prompt_before(record, message) if with_prompt else ''}{message}"
 
 
-def write_line(stream: TextIO, text: str) -> None:
-    """Write and flush a line. A closed pipe is ignored, because it must not end a run that costs money."""
-    with contextlib.suppress(BrokenPipeError):
-        stream.write(text + "\n")
-        stream.flush()
-
-
-def _with_prompt(record: Record, message: str) -> str:
-    """Return the message with the line of its item, and with the prompt unless the message starts with it."""
+def _prompt_before(record: Record, message: str) -> str:
+    """Return the prompt of an item, unless the message starts with it."""
     one_line = " ".join(record.prompt.split())
     cut = one_line if len(one_line) <= _MAX_PROMPT else one_line[: _MAX_PROMPT - 3] + "..."
-    prompt = "" if not cut or message.startswith(cut[: _MAX_PROMPT - 3]) else f"{cut!r}: "
-    return f"line {record.line}: {prompt}{message}" if record.line else f"{prompt}{message}"
+    return "" if not cut or message.startswith(cut[: _MAX_PROMPT - 3]) else f"{cut!r}: "

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Collection
 from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
 
 from aiowery import Job, SubmissionsPaused
 from aiowery.cli.output.progress import RESUMED, Counts, QueueTimes, failure_line, pause_line
 from aiowery.cli.records import Record
+from aiowery.cli.terminal import print_above
 
-_COUNTS: Final = (
-    "[dim]{task.fields[queued]} queued[/]",
-    "[cyan]{task.fields[running]} running[/]",
-    "[green]{task.fields[done]} done[/]",
-    "[{task.fields[alarm]}]{task.fields[failed]} failed[/]",
-    "{task.fields[pace]}",
-    "[dim]{task.fields[left]} left[/]",
-)
+_MIN_BAR: Final = 6
+_PERCENT: Final = len("100%")
 
 
 class BarProgress:
-    """A display with a bar at the bottom of the terminal, below the lines of text."""
+    """A display with a bar at the bottom of the terminal, below the lines of text.
 
-    def __init__(self, console: Console) -> None:
+    On a narrow terminal the counts have a short form. `with_prompts` is as in `PlainProgress`.
+    """
+
+    def __init__(self, console: Console, *, with_prompts: bool = False) -> None:
         self._console = console
+        self._with_prompts = with_prompts
         self._counts = Counts(0)
-        columns = (BarColumn(bar_width=None), TextColumn("{task.percentage:>3.0f}%"), *map(TextColumn, _COUNTS))
-        self._bar = Progress(*columns, console=console, refresh_per_second=8, expand=True)
-        self._task = self._bar.add_task("", start=False, **self._fields())
+        columns = (BarColumn(bar_width=None), TextColumn("{task.percentage:>3.0f}%"), TextColumn("{task.fields[text]}"))
+        # Nothing else prints while the bar is shown, and redirected streams would not be checked.
+        self._bar = Progress(
+            *columns, console=console, refresh_per_second=8, expand=True, redirect_stdout=False, redirect_stderr=False
+        )
+        self._task = self._bar.add_task("", start=False, text="")
 
-    def start(self, total: int) -> None:
+    def start(self, total: int, earlier: Collection[int] = ()) -> None:
         """Draw the bar."""
-        self._counts = Counts(total, started_at=time.monotonic())
+        self._counts = Counts(total, earlier)
         self._show()
         self._bar.start_task(self._task)
         self._bar.start()
@@ -48,7 +51,7 @@ class BarProgress:
         """Count, and write a line above the bar for a failure."""
         self._counts.add_record(record)
         self._show()
-        if failure := failure_line(record):
+        if failure := failure_line(record, with_prompt=self._with_prompts):
             self.write(failure)
 
     def show_pause(self, event: SubmissionsPaused, /) -> None:
@@ -61,7 +64,7 @@ class BarProgress:
 
     def write(self, text: str) -> None:
         """Write a line above the bar, without markup."""
-        self._console.print(text, markup=False, highlight=False, emoji=False)
+        print_above(self._console, text)
 
     def tick(self, queue: QueueTimes | None) -> None:
         """Refresh the rate and the remaining time."""
@@ -74,16 +77,18 @@ class BarProgress:
         self._bar.stop()
 
     def _show(self) -> None:
-        self._bar.update(self._task, total=self._counts.total, completed=self._counts.finished, **self._fields())
+        text = counts_text(self._counts, self._console.width - _MIN_BAR - _PERCENT - 2)
+        self._bar.update(self._task, total=self._counts.total, completed=self._counts.progress, text=text)
 
-    def _fields(self) -> dict[str, Any]:
-        counts = self._counts
-        return {
-            "queued": f"{counts.queued:,}",
-            "running": f"{counts.running:,}",
-            "done": f"{counts.done:,}",
-            "failed": f"{counts.failed:,}",
-            "alarm": "red" if counts.failed else "dim",
-            "pace": counts.pace(),
-            "left": counts.time_left(),
-        }
+
+def counts_text(counts: Counts, width: int) -> str:
+    """Return the counts with markup for colors: all of them, or the most important ones if they do not fit."""
+    alarm = "red" if counts.failed else "dim"
+    done, failed = f"[green]{counts.done:,} done[/]", f"[{alarm}]{counts.failed:,} failed[/]"
+    left = f"[dim]{counts.time_left()} left[/]"
+    long = (
+        f"[dim]{counts.queued:,} queued[/] [cyan]{counts.running:,} running[/] {done} {failed} {counts.pace()} {left}"
+    )
+    middle = f"{counts.finished:,}/{counts.total:,} {failed} {left}"
+    short = f"{counts.finished:,}/{counts.total:,} {failed}"
+    return next((text for text in (long, middle) if len(Text.from_markup(text)) <= width), short)

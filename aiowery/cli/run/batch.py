@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from aiowery.cli.exit_codes import DONE, SOME_FAILED
 from aiowery.cli.file_names import MANIFEST
 from aiowery.cli.input.prompt_files import STDIN, InputItem, parse, read_text
 from aiowery.cli.output.gallery import write_gallery
-from aiowery.cli.output.progress import JsonProgress, Progress, write_line
+from aiowery.cli.output.progress import JsonProgress, Progress
 from aiowery.cli.queries import query
 from aiowery.cli.records import ItemStatus, Record, Summary
 from aiowery.cli.run.batch_options import BatchOptions
@@ -27,14 +26,16 @@ from aiowery.cli.run.manifest import (
     belongs_to,
     file_mode,
     free_gallery,
+    locked,
     prepare_directory,
     remove_run_files,
     set_aside,
 )
-from aiowery.cli.run.plan import confirm, credits_text, make_plan, print_plan
+from aiowery.cli.run.plan import Plan, confirm, credits_text, make_plan, print_plan
 from aiowery.cli.run.preflight import find_faults
 from aiowery.cli.run.session import RunParts, clean_stem, exit_code, make_progress, run_items
 from aiowery.cli.run.stop_reason import StopReason
+from aiowery.cli.terminal import print_notice, print_summary
 from aiowery.errors import ConfigurationError
 
 _MAX_FAULTS_SHOWN: Final = 20
@@ -58,12 +59,13 @@ def run_batch(options: BatchOptions) -> int:
         return _dry_run(options, items)
     settings = options.client_settings
     prepare_directory(options.out)
-    _preflight(options, items)
-    _prepare_output(options)
-    progress = JsonProgress() if options.json else make_progress()
-    outcome = _run(options, items, progress, settings)
-    progress.stop()
-    return _report(options, outcome, progress)
+    with locked(options.out):
+        _preflight(options, items)
+        _prepare_output(options)
+        progress = JsonProgress() if options.json else make_progress(with_prompts=bool(options.connection.verbose))
+        outcome = _run(options, items, progress, settings)
+        progress.stop()
+        return _report(options, outcome, progress)
 
 
 def _run(
@@ -106,15 +108,15 @@ def _report(options: BatchOptions, outcome: _Outcome, progress: Progress) -> int
     gallery = _write_gallery(options, outcome.records, summary) if options.gallery else None
     if options.gallery and gallery is None:
         code = code or SOME_FAILED
-    lines = _summary_lines(options, outcome, gallery)
-    write_line(sys.stderr if options.json else sys.stdout, "\n".join(lines))
+    text = "\n".join(_summary_lines(options, outcome, gallery))
+    (print_notice if options.json else print_summary)(text)
     if isinstance(progress, JsonProgress):
         progress.show_summary(summary, code)
     return code
 
 
 def _read_items(options: BatchOptions) -> list[InputItem]:
-    text, form = read_text(options.source)
+    text, form = read_text(options.source, options.form)
     name = options.input_name
     try:
         items = list(itertools.islice(parse(text, form, options.defaults), options.limit))
@@ -133,7 +135,7 @@ def _prepare_output(options: BatchOptions) -> None:
     if ledger is not None and belongs_to(options.out, batch) and has_batch(ledger, batch):
         remove_run_files(options.out)
     elif aside := set_aside(options.out):
-        write_line(sys.stderr, f"The earlier batch in {options.out} was moved to {aside}.")
+        print_notice(f"The earlier batch in {options.out} was moved to {aside}.")
 
 
 def _job_source(client: Client, options: BatchOptions) -> BatchJobSource:
@@ -163,15 +165,15 @@ def _preflight(options: BatchOptions, items: Sequence[InputItem]) -> None:
     Raises ConfigurationError if --strict forbids the run or the user declines it. Raises LedgerError.
     """
 
-    async def check(client: Client) -> None:
+    async def check(client: Client) -> Plan | None:
         if options.strict:
             _raise_faults(options, await find_faults(client, items, check=options.check))
-        if not options.connection.sandbox:
-            plan = await make_plan(client, options.batch_name, items, {})
-            confirm(plan, options.ledger_options.price_per_credit, yes=options.ledger_options.yes)
+        return None if options.connection.sandbox else await make_plan(client, options.batch_name, items, {})
 
     if options.strict or not options.connection.sandbox:
-        query(options.connection, check, **options.client_settings)
+        plan = query(options.connection, check, **options.client_settings)
+        if plan is not None:  # in no event loop, so that a Ctrl-C at the question is received
+            confirm(plan, options.ledger_options.price_per_credit, yes=options.ledger_options.yes)
 
 
 def _raise_faults(options: BatchOptions, faults: Mapping[int, str]) -> None:
@@ -192,7 +194,7 @@ def _write_gallery(options: BatchOptions, records: Sequence[Record], summary: Su
     try:
         write_gallery(path, title, records, summary, mode=file_mode(options.ledger_path))
     except OSError as fault:
-        write_line(sys.stderr, f"aiowery: cannot write {path}: {fault.strerror or fault}")
+        print_notice(f"aiowery: cannot write {path}: {fault.strerror or fault}")
         return None
     return path
 

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from aiowery.cli.file_names import LEDGER
-from aiowery.cli.input.prompt_files import STDIN
+from aiowery.cli.input.prompt_files import STDIN, Form
 from aiowery.cli.input.requests import RequestDefaults
 from aiowery.cli.options import ConnectionOptions, LedgerOptions
 from aiowery.cli.providers import accepts
@@ -26,6 +26,7 @@ class BatchOptions:
     out: Path
     defaults: RequestDefaults
     connection: ConnectionOptions
+    form: Form | None = None
     limit: int | None = None
     in_flight: int | None = None
     max_doubts: int | None = None

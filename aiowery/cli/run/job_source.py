@@ -41,6 +41,10 @@ class JobSource(Protocol):
         """Return the status of an item that this run does not process."""
         ...
 
+    def done_before(self) -> frozenset[int]:
+        """Return the indices of the items that an earlier run has done."""
+        ...
+
     def stem(self, item: InputItem, preferred: str) -> str:
         """Return a file name stem that is used by this entry only: the preferred one if it is free."""
         ...
@@ -74,6 +78,10 @@ class SingleJobSource:
     def unprocessed_status(self, item: InputItem) -> ItemStatus:  # noqa: ARG002 - no earlier run exists
         """Return `NOT_SUBMITTED`."""
         return ItemStatus.NOT_SUBMITTED
+
+    def done_before(self) -> frozenset[int]:
+        """Return no indices."""
+        return frozenset()
 
     def stem(self, item: InputItem, preferred: str) -> str:  # noqa: ARG002 - no other entries exist
         """Return the preferred stem."""
@@ -141,6 +149,10 @@ class BatchJobSource:
         if entry is None or entry.state in _UNSENT:
             return ItemStatus.NOT_SUBMITTED
         return ItemStatus.IN_DOUBT if entry.state is State.IN_DOUBT else ItemStatus.INTERRUPTED
+
+    def done_before(self) -> frozenset[int]:
+        """Return the indices of the items that an earlier run has done."""
+        return frozenset(index for index, entry in self._entries.items() if entry.state is State.DONE)
 
     def stem(self, item: InputItem, preferred: str) -> str:
         """Return the preferred stem, or a longer one if another entry has files of that name.

@@ -8,16 +8,17 @@ import json
 import os
 import secrets
 import stat
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
 
+from aiowery._base.file_lock import FileLock
 from aiowery._base.new_files import PRIVATE, SHARED, create, open_regular, write_all
-from aiowery.cli.file_names import GALLERY, MANIFEST, UNDER_WAY
+from aiowery.cli.file_names import GALLERY, LOCK, MANIFEST, UNDER_WAY
 from aiowery.cli.output.gallery import is_gallery
 from aiowery.cli.records import Record
+from aiowery.cli.terminal import escape_json, print_notice
 from aiowery.errors import ConfigurationError
 
 _PROBE: Final = ".aiowery-probe"
@@ -108,8 +109,8 @@ class Manifest:
         left = self._records_file.close()
         self._ids_file.close()
         if left:
-            print(f"{MANIFEST} could not be written to its end. These lines are missing:", file=sys.stderr)
-            sys.stderr.write(left.decode())
+            print_notice(f"{MANIFEST} could not be written to its end. These lines are missing:")
+            print_notice(left.decode().rstrip("\n"))
         elif self._unrecorded:
             return
         elif is_complete:
@@ -120,7 +121,8 @@ class Manifest:
 
 
 def _to_line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+    text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
+    return f"{escape_json(text)}\n".encode()
 
 
 class _JsonLinesFile:
@@ -222,6 +224,31 @@ def prepare_directory(directory: Path) -> None:
             f"cannot write to {directory}: {fault.strerror or fault};"
             " nothing was sent: choose another directory with --out"
         ) from fault
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep a directory for one batch. Raises ConfigurationError if another one, of any process, is running in it."""
+    path = directory / LOCK
+    lock = FileLock(path)
+    try:
+        is_free = lock.acquire()
+    except OSError as fault:
+        raise ConfigurationError(
+            f"cannot write to {directory}: {fault.strerror or fault};"
+            " nothing was sent: choose another directory with --out"
+        ) from fault
+    if not is_free:
+        raise ConfigurationError(
+            f"another batch is running in {directory}; nothing was sent: wait for its end, or choose another directory"
+            " with --out"
+        )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # removed while it is locked, so that no other batch holds it
+            path.unlink(missing_ok=True)
+        lock.release()
 
 
 def file_mode(ledger: Path | None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -11,8 +10,8 @@ import attrs
 from aiowery._client.client import Client
 from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.input.requests import prompt_of
-from aiowery.cli.output.progress import write_line
 from aiowery.cli.output.tables import print_table
+from aiowery.cli.terminal import is_interactive, print_notice, print_text, request_consent
 from aiowery.errors import AioweryError, ConfigurationError
 from aiowery.ledger import State
 
@@ -117,16 +116,16 @@ async def print_plan(client: Client, plan: Plan, price_per_credit: float | None)
         prompt = "" if request is None else " ".join(prompt_of(request).split())[:_MAX_PROMPT]
         rows.append((str(step.item.index), step.action, price if step.will_send else "", what, prompt))
     print_table(("#", "what", "credits", "request", "prompt"), rows)
-    print(f"{plan}.")
+    print_text(f"{plan}.")
     if plan.to_send:
-        print(f"Estimate: {plan.cost(price_per_credit)}.")
+        print_text(f"Estimate: {plan.cost(price_per_credit)}.")
     try:
         balance = await client.balance()
     except AioweryError as error:
-        print(f"Balance: unknown ({error}).")
+        print_text(f"Balance: unknown ({error}).")
     else:
-        print("Balance: unknown." if balance is None else f"Balance: {credits_text(balance, price_per_credit)}.")
-    print("Nothing was sent.")
+        print_text("Balance: unknown." if balance is None else f"Balance: {credits_text(balance, price_per_credit)}.")
+    print_text("Nothing was sent.")
 
 
 def confirm(plan: Plan, price_per_credit: float | None, *, yes: bool) -> None:
@@ -136,12 +135,10 @@ def confirm(plan: Plan, price_per_credit: float | None, *, yes: bool) -> None:
     """
     if not plan.to_send:
         return
-    write_line(sys.stderr, f"{plan}: {plan.cost(price_per_credit)}.")
-    if yes or not plan.unknown_count or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    print_notice(f"{plan}: {plan.cost(price_per_credit)}.")
+    if yes or not plan.unknown_count or not is_interactive():
         return
-    sys.stderr.write("Send them? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+    if not request_consent("Send them?"):
         raise ConfigurationError(
             "the requests were declined; nothing was sent: --yes sends without a question,"
             " --price MODEL=CREDITS gives the price"

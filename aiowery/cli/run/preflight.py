@@ -15,6 +15,7 @@ from aiowery._client.client import Client
 from aiowery._core.fields import wire_of
 from aiowery._core.media import validate_upload
 from aiowery.cli.input.prompt_files import InputItem
+from aiowery.cli.input.user_terms import in_user_terms
 from aiowery.cli.output.logs import watch_registry
 from aiowery.cli.records import ValidationRefused
 from aiowery.errors import ConfigurationError
@@ -40,7 +41,7 @@ async def find_faults(client: Client, items: Iterable[InputItem], *, check: bool
                 if check:
                     await refuse_invalid(client, item.request)
             except ConfigurationError as fault:
-                faults[item.line] = str(fault)
+                faults[item.line] = in_user_terms(str(fault), type(item.request))
     return faults
 
 

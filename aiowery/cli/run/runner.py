@@ -68,8 +68,8 @@ class ItemRunner:
 
     async def finish(self, items: Sequence[InputItem]) -> tuple[Record, ...]:
         """Return the items' records in input order when every item has one."""
-        self._progress.start(len(items))
         await self._job_source.open(items)
+        self._progress.start(len(items), self._job_source.done_before())
         working = asyncio.create_task(self._run_all(items))
         ticking = asyncio.create_task(self._tick(len(items)))
         leaving = asyncio.create_task(self._leaving.wait())

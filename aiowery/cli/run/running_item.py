@@ -11,6 +11,7 @@ from aiowery import Job, Request, Result
 from aiowery._core.request_types import to_dict
 from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.input.requests import prompt_of
+from aiowery.cli.input.user_terms import in_user_terms
 from aiowery.cli.records import ItemError, ItemStatus, Record
 from aiowery.cli.run.saver import SavedFiles
 from aiowery.errors import AioweryError, ConfigurationError, SubmissionInDoubt
@@ -41,13 +42,24 @@ class RunningItem:
             task_ids=self._task_ids,
             files=tuple(self.saved.files),
             covers=self.saved.covers,
-            urls=tuple(self.saved.urls),
+            urls=self._urls,
             credits=None if job is None else job.credits,
             facts={} if result is None else result.metadata,
             seconds=self._seconds,
-            failures=() if result is None else tuple(task.reason or "no reason given" for task in result.failures),
-            problem=self.error and ItemError.of(self.error),
+            failures=() if result is None else tuple(self._reason(task.reason) for task in result.failures),
+            problem=self.error
+            and attrs.evolve(ItemError.of(self.error), message=in_user_terms(str(self.error), type(self.request))),
         )
+
+    def _reason(self, reason: str | None) -> str:
+        return in_user_terms(reason, type(self.request)) if reason else "no reason given"
+
+    @property
+    def _urls(self) -> tuple[str, ...]:
+        """URLs of the outputs that are not saved: of the result, or of the tasks of a job without one."""
+        if self.result is not None or self.job is None:
+            return tuple(self.saved.urls)
+        return tuple(dict.fromkeys(asset.url for task in self.job.snapshots for asset in task.assets))
 
     @property
     def _task_ids(self) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from rich.console import Console
 
 from aiowery import Event, QueueBackedOff, SubmissionsPaused, SubmissionsResumed
 from aiowery._base.text import clean_name
@@ -27,6 +26,7 @@ from aiowery.cli.run.manifest import ManifestWriter
 from aiowery.cli.run.runner import ItemRunner, OnResult, Stem
 from aiowery.cli.run.signals import on_signals
 from aiowery.cli.run.stop_reason import StopReason
+from aiowery.cli.terminal import bar_console
 
 _MAX_STEM: Final = 60
 _BUSY_INTERVAL: Final = 10.0
@@ -105,10 +105,14 @@ class _Observer:
             self._progress.write(f"The provider is busy; submitting resumes in {event.pause:.1f} s ({event.error})")
 
 
-def make_progress() -> PlainProgress | BarProgress:
+def make_progress(*, with_prompts: bool) -> PlainProgress | BarProgress:
     """Return a progress bar if standard error is a terminal, else plain lines."""
-    console = Console(stderr=True)
-    return BarProgress(console) if console.is_terminal else PlainProgress()
+    console = bar_console()
+    return (
+        BarProgress(console, with_prompts=with_prompts)
+        if console.is_terminal
+        else PlainProgress(with_prompts=with_prompts)
+    )
 
 
 def clean_stem(item: InputItem) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,11 @@ from aiowery import Request, Result
 from aiowery.cli.exit_codes import WRONG_USE
 from aiowery.cli.input.prompt_files import InputItem
 from aiowery.cli.options import ConnectionOptions
-from aiowery.cli.output.progress import write_line
 from aiowery.cli.records import ItemStatus, Record
 from aiowery.cli.run.job_source import SingleJobSource
 from aiowery.cli.run.manifest import NoManifest, prepare_directory
 from aiowery.cli.run.session import RunParts, clean_stem, exit_code, make_progress, run_items
+from aiowery.cli.terminal import as_json, print_notice, print_result
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +40,7 @@ def run_single(options: SingleOptions) -> int:
         prepare_directory(options.out)
         stem = _free_stem(options.out, item)
     results: list[Result] = []
-    progress = make_progress()
+    progress = make_progress(with_prompts=bool(options.connection.verbose))
     parts = RunParts(
         progress=progress,
         manifest=NoManifest(),
@@ -53,39 +51,44 @@ def run_single(options: SingleOptions) -> int:
     )
     (record,), stop = asyncio.run(run_items([item], parts, options.connection))
     progress.stop()
+    _print_next_steps(options, record, has_result=bool(results))
     for result in results:
         _print_result(options, result, record)
-    _print_next_steps(options, record)
     if record.is_invalid and stop is None:
         return WRONG_USE
     return exit_code(stop, is_complete=record.is_complete, has_doubts=record.status is ItemStatus.IN_DOUBT)
 
 
 def _print_result(options: SingleOptions, result: Result, record: Record) -> None:
-    """Print the text of a result, or the paths or URLs of its outputs."""
+    """Print the text of a result, or the paths or URLs of its outputs. Raises OutputError if that is not possible."""
     files = [] if options.out is None else [options.out / name for name in (*record.files, *record.covers.values())]
+    paths = list(map(str, files))
     if options.raw:
-        for part in result.raw:
-            print(json.dumps(part, ensure_ascii=False))
+        printed, noticed = [as_json(part) for part in result.raw], [*paths, *record.urls]
     elif not result.assets:
-        print(result.text)
-    for name in files:
-        print(name, file=sys.stderr if options.raw or not result.assets else sys.stdout)
-    for url in record.urls:
-        print(url, file=sys.stdout if options.out is None and not options.raw else sys.stderr)
+        printed, noticed = [result.text or ""], [*paths, *record.urls]
+    elif options.out is None:
+        printed, noticed = list(record.urls), []
+    else:
+        printed, noticed = paths, list(record.urls)
+    for line in noticed:
+        print_notice(line)
+    if printed:
+        print_result("\n".join(printed))
 
 
-def _print_next_steps(options: SingleOptions, record: Record) -> None:
-    """Print commands that continue from here."""
+def _print_next_steps(options: SingleOptions, record: Record, *, has_result: bool) -> None:
+    """Print what a request without a result has left, and commands that continue from here."""
+    if not has_result and record.urls:
+        print_notice("\n".join(("These outputs exist all the same:", *record.urls)))
     if record.task_ids and not record.is_complete:
         command = " ".join(("aiowery status TASK_ID", *options.connection.service.options))
-        write_line(sys.stderr, f"task ids: {', '.join(record.task_ids)} ({command} shows their state)")
+        print_notice(f"task ids: {', '.join(record.task_ids)} ({command} shows their state)")
     next_type = options.request.next_type
     if record.is_complete and next_type is not None:
-        write_line(sys.stderr, f"To continue: aiowery run {next_type} --set task_id={record.task_ids[0]}")
+        print_notice(f"To continue: aiowery run {next_type} --set task_id={record.task_ids[0]}")
     if options.connection.sandbox and (record.urls or next_type is not None):
-        write_line(
-            sys.stderr,
+        print_notice(
             "The sandbox of this run is closed, and its results are gone: --out DIR saves results,"
             " and `aiowery sandbox` runs one until Ctrl-C.",
         )
