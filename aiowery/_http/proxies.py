@@ -10,12 +10,11 @@ from typing import Final, NamedTuple
 import httpx
 
 from aiowery._core.fields import short_repr
-from aiowery._core.urls import is_host, is_loopback, parse_address, split_port
+from aiowery._core.urls import is_host, is_loopback, is_plain_authority, parse_address, split_port
 from aiowery.errors import ConfigurationError
 
 _SCHEMES: Final = frozenset({"http", "https", "socks5", "socks5h"})
 _PORTS: Final = {"http": 80, "https": 443}
-_MAX_PORT: Final = 65_535
 _SEPARATORS: Final = re.compile(r"[\s,]+")
 _CGI: Final = "REQUEST_METHOD"
 
@@ -59,9 +58,10 @@ def _variable(name: str, environment: Mapping[str, str]) -> tuple[str, str]:
 
 def _proxy_url(variable: str, value: str) -> httpx.URL:
     """Return the URL of a proxy, by default http. The error shows what follows the credentials only."""
+    text = value if "://" in value else f"http://{value}"
     try:
-        url = httpx.URL(value if "://" in value else f"http://{value}")
-        is_valid = url.scheme in _SCHEMES and is_host(url.raw_host.decode("ascii")) and (url.port or 1) <= _MAX_PORT
+        url = httpx.URL(text)
+        is_valid = url.scheme in _SCHEMES and is_plain_authority(text) and is_host(url.raw_host.decode("ascii"))
     except (httpx.InvalidURL, UnicodeError):
         is_valid = False
     if not is_valid:

@@ -10,6 +10,7 @@ import attrs
 import httpx
 
 from aiowery._core.messages import HttpResponse, MultipartForm
+from aiowery.errors import NoAnswer, NotSent
 from aiowery.transport import encode_fields
 from aiowery.transport._excerpt import MAX_EXCERPT
 
@@ -35,12 +36,11 @@ class AddressFault(TransportFault):
 
 
 class ResponseTooLong(Exception):
-    """A response whose body is longer than wanted; of the rest, only `beginning` is kept."""
+    """A response whose body is longer than wanted; `response` has the beginning of it only."""
 
-    def __init__(self, http_status: int, max_bytes: int, beginning: bytes) -> None:
+    def __init__(self, http_status: int, headers: Mapping[str, str], max_bytes: int, body: bytes) -> None:
         super().__init__(f"HTTP {http_status} with more than {max_bytes} bytes")
-        self.http_status = http_status
-        self.beginning = beginning[:MAX_EXCERPT]
+        self.response = HttpResponse(http_status, headers, body[:MAX_EXCERPT])
 
 
 @attrs.frozen(repr=False)
@@ -121,6 +121,29 @@ class Transport(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Close the connections that belong to the transport."""
+
+
+def check_open(transport: Transport) -> None:
+    """Raise NotSent if the transport is closed."""
+    if transport.is_closed():
+        raise NotSent("the HTTP client is closed; nothing was sent: open it, or give another as http=")
+
+
+def error_of(fault: TransportFault) -> NotSent | NoAnswer:
+    """Return the package's error for a fault; its causes keep their messages only, without dozens of frames."""
+    _drop_frames(fault.__cause__)
+    if fault.unsent:
+        return NotSent(f"{fault}; nothing was sent: check the network, base_url and any proxy")
+    error = NoAnswer(f"{fault}; the request may have arrived")
+    error.excerpt = fault.excerpt
+    return error
+
+
+def _drop_frames(fault: BaseException | None) -> None:
+    """Remove the tracebacks of an exception and of what it is chained to."""
+    while fault is not None:
+        fault.__traceback__ = None
+        fault = fault.__cause__ or fault.__context__
 
 
 def total_limit(*waits: float) -> float:

@@ -18,7 +18,8 @@ from aiowery import Asset, Limits, RetryPolicy, WeryAI
 from aiowery._core.messages import HttpRequest
 from aiowery._core.urls import parse_hosts
 from aiowery._http.api_key import ApiKeySource
-from aiowery._http.http_client import HttpClient, _SentKey
+from aiowery._http.http_client import HttpClient
+from aiowery._http.sent_key import SentKey
 from aiowery._http.transport import TransportRequest
 from aiowery.errors import (
     AuthenticationError,
@@ -238,7 +239,7 @@ async def test_download_below_the_least_rate_is_given_up(
     make_http: Make, monkeypatch: pytest.MonkeyPatch, *, is_slow_server: bool
 ) -> None:
     """A server that trickles cannot keep a download for ever; the time that the reader itself takes is not counted."""
-    monkeypatch.setattr("aiowery._http.http_client._RATE_SECONDS", 0.05)
+    monkeypatch.setattr("aiowery._http.foreign._RATE_SECONDS", 0.05)
     over = asyncio.Event()
 
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -427,7 +428,7 @@ async def test_key_quoted_by_server_is_redacted() -> None:
 
 def test_repr_of_request_and_key_shows_no_secret() -> None:
     """A traceback that prints local values shows neither the key nor the request's content."""
-    key = _SentKey.from_secret(KEY)
+    key = SentKey.from_secret(KEY)
     outgoing = TransportRequest("POST", "https://a.example", "/x", key.headers, b"a secret prompt")
     assert KEY not in repr(key) + repr(outgoing)
     assert "secret" not in repr(outgoing)
