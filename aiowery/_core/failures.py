@@ -91,7 +91,7 @@ def judged_error(
 
 
 def judged_unread(error: UnexpectedResponse) -> AioweryError:
-    """Return the error that a response means whose body could not be read or decoded: as that of a page."""
+    """Return the error that a response means whose body could not be read or decoded: its HTTP status decides."""
     status = error.http_status or HTTPStatus.OK
     if status < HTTPStatus.BAD_REQUEST:
         return error
