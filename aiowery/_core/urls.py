@@ -127,7 +127,7 @@ def is_port(text: str) -> bool:
 def is_plain_authority(url: str) -> bool:
     """Return True if every library finds the same host and port in a URL, or it has no port.
 
-    They differ about "[::1]80", "x[::1]" and about ports that are not written in ASCII digits alone.
+    They differ about "[::1]80", "x[::1]", "[fe80::1%1]", and about ports that are not written in ASCII digits alone.
     """
     place = _AUTHORITY_END.split(url.partition("//")[2], maxsplit=1)[0].rpartition("@")[2]
     if place.startswith("["):
@@ -135,7 +135,7 @@ def is_plain_authority(url: str) -> bool:
     else:
         host, colon, number = place.partition(":")
         rest = colon + number
-    return not set("[]") & set(host) and (rest in {"", ":"} or (rest[0] == ":" and is_port(rest[1:])))
+    return not set("[]%") & set(host) and (rest in {"", ":"} or (rest[0] == ":" and is_port(rest[1:])))
 
 
 def is_host(host: str) -> bool:

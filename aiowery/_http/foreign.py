@@ -160,12 +160,15 @@ def _parse_url(url: str) -> httpx.URL:
         raise DownloadError(f"{url!r} is not a web address (it holds a backslash); nothing was fetched", url=url)
     try:
         parsed = httpx.URL(url)
-        parsed.host  # noqa: B018 - httpx raises for invalid Punycode only here
+        host = parsed.host  # httpx raises for invalid Punycode only here
+        parsed = parsed.copy_with(userinfo=b"") if parsed.userinfo else parsed
+        # The transport reads the text again: "http:////a.example" would get a host then.
+        is_stable = httpx.URL(str(parsed)).raw_host == parsed.raw_host
     except (httpx.InvalidURL, UnicodeError) as fault:
         raise DownloadError(f"{url!r} is not a web address ({fault}); nothing was fetched", url=url) from fault
-    if parsed.host and not is_plain_authority(url):
+    if not is_stable or (host and not is_plain_authority(url)):
         raise DownloadError(f"{url!r} is not a web address (an odd host or port); nothing was fetched", url=url)
-    return parsed.copy_with(userinfo=b"") if parsed.userinfo else parsed
+    return parsed
 
 
 def _whole_location(location: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -35,10 +36,13 @@ def environment_proxy(base: str, environment: Mapping[str, str]) -> EnvironmentP
     """
     try:
         url = httpx.URL(base)
-        hosts = frozenset({url.host, url.raw_host.decode("ascii")})
     except (httpx.InvalidURL, UnicodeError):
         return None  # the transport raises the error
-    if is_loopback(url.host) or _is_exempt(hosts, url.port or _PORTS.get(url.scheme), environment):
+    host = url.raw_host.decode("ascii")
+    hosts = {host}
+    with contextlib.suppress(UnicodeError):  # invalid Punycode has no other spelling
+        hosts.add(url.host)
+    if is_loopback(host) or _is_exempt(frozenset(hosts), url.port or _PORTS.get(url.scheme), environment):
         return None
     for name in (f"{url.scheme}_proxy", "all_proxy"):
         variable, value = _variable(name, environment)

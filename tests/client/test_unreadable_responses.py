@@ -253,7 +253,8 @@ async def test_submit_undecodable_response_that_rejects_is_raised(
         async with raw.client(server.url, ledger=ledger, http=http) as client:
             (outcome,) = [one async for one in client.stream([raw.request], batch="b")]
         (entry,) = await ledger.entries()
-    assert type(outcome.error) is kind
+    assert isinstance(outcome.error, APIError)
+    assert (type(outcome.error), outcome.error.retry_after) == (kind, 0.01)
     assert "; the request has arrived" in str(outcome.error)
     assert entry.state is State.NEW
     assert server.posts == 1

@@ -275,7 +275,17 @@ async def test_send_redirect_is_not_followed(make_http: Make) -> None:
 
 @pytest.mark.parametrize(
     "location",
-    [b"https://xn--/x", b"https://xn--\xc3\xbc/x", b"http://[::1", b"http://x:y/", b"http://\xff\xfe/", b"data:,x"],
+    [
+        *(
+            b"https://xn--/x",
+            b"https://xn--\xc3\xbc/x",
+            b"http://[::1",
+            b"http://x:y/",
+            b"http://\xff\xfe/",
+            b"data:,x",
+        ),
+        "http://127。0。0。18080/x".encode(),
+    ],
 )
 async def test_redirect_to_what_is_no_address_raises_own_error(make_http: Make, location: bytes) -> None:
     """No HTTP library's exception gets through: a response to the provider's client, an error for a download."""

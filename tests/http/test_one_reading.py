@@ -50,6 +50,7 @@ ODD_HOSTS: Final = (
     *("", ".", "..", "a..b", "-a.example", "127.1", "0x7f.0.0.1", "0177.0.0.1", "017700000001", "2130706433"),
     *("127.0.0.1.", "8.8.8.8.", "8.8.8.%38", "%38.8.8.8", "169.254.169.%32%35%34", "127.0.0.256", "1.2.3"),
     *("１２７.０.０.１", "ⓛocalhost", "ｆiles.example", "files.example\u200b", "[v1.fe]", "[::1", "::1", "x[::1]"),  # noqa: RUF001 - what is tested
+    *("[fe80::1%1]", "[2606:4700::1111%1]", "[2606:4700::1111%251]", "xn--bche.example", "127。0。0。18080"),
     *("[8.8.8.8]", "[::ffff:8.8.8.8", "files example", "files,example", "files.example\x00", "a" * 64),
 )
 PUBLIC_HOSTS: Final = (
@@ -271,7 +272,9 @@ async def send_all(open_and_send: Callable[[str], Awaitable[None]], urls: list[s
             except TransportError:
                 accepted += 1
             place = found_by(network, url)
-            assert place is not None, url
+            if place is None:  # httpx refuses what is invalid Punycode, and sends nothing
+                assert "xn--" in url.lower(), url
+                continue
             is_loopback = place[0] in {"127.0.0.1", "::1"} or place[0].rpartition(".")[2] == "localhost"
             assert url.lower().startswith("https:") or is_loopback, url
     return accepted
@@ -340,7 +343,8 @@ async def send_through(proxies: list[str] | tuple[str, ...]) -> int:
                 assert places == [("api.example.com", 443)], proxy
                 continue
             ports = {"http": 80, "https": 443}
-            assert places == [(plain(found.url.host), found.url.port or ports[found.url.scheme])], proxy
+            host = found.url.raw_host.decode("ascii")
+            assert places == [(plain(host), found.url.port or ports[found.url.scheme])], proxy
             text = proxy.strip()
             read = reading(text if "://" in text else f"http://{text}")
             # A backslash may belong to the name of a user: DOMAIN\user.
@@ -360,7 +364,12 @@ def test_proxy_of_any_spelling_is_refused_or_connected_to(proxies: list[str]) ->
 
 
 @pytest.mark.parametrize(
-    "url", [url for url in chain(TABLE) if (place := reading(url)) and url.startswith("https://") and "@" not in url]
+    "url",
+    [
+        url
+        for url in chain(TABLE)
+        if (place := reading(url)) and url.startswith("https://") and "@" not in url and "xn--bche" not in url
+    ],
 )
 def test_no_proxy_names_the_host_that_is_connected_to(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that NO_PROXY exempts is connected to directly, any other one through the proxy."""
