@@ -68,10 +68,11 @@ AUDIT_TIMEOUT = 180
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, layers, dependencies and the workflow."""
+    """Check style, security rules, layers, dependencies and the workflow."""
     session.install("-e", ".[dev]", ACTIONLINT)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("bandit", "--configfile", "pyproject.toml", "--quiet", "--recursive", "aiowery", "examples")
     session.run("lint-imports")
     session.run("deptry", "aiowery", "examples", silent=True)
     session.run("deptry", "tests", "benchmarks", "--ignore", "DEP002,DEP004", silent=True)

@@ -20,8 +20,8 @@ from discord import app_commands
 
 from aiowery import WeryAI
 from examples.fair_queue import FairQueue
-from examples.imagine import imagine
-from examples.user_messages import QUEUED
+from examples.imagine import Picture, imagine
+from examples.user_messages import QUEUED, finished_message
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +55,14 @@ class InteractionReply:
         with suppress(*DISCORD_ERRORS):
             await self.interaction.edit_original_response(content=text)
 
-    async def show_picture(self, picture: bytes) -> None:
-        """Replace the text of the message with the picture."""
-        file = discord.File(io.BytesIO(picture), "picture.png", description=self.prompt[:1024])
+    async def show_picture(self, picture: Picture) -> None:
+        """Replace the text of the message with the picture; with its address if Discord refuses it, as too large."""
+        file = discord.File(io.BytesIO(picture.content), "picture.png", description=self.prompt[:1024])
         try:
             await self.interaction.edit_original_response(content=None, attachments=[file])
         except DISCORD_ERRORS:
-            log.exception("Discord rejected a picture")
-            await self.show_text("The picture is finished, but Discord rejected it.")
+            log.exception("Discord refused the picture %s at %s", picture.id, picture.url)
+            await self.show_text(finished_message(picture.url, picture.id))
 
 
 @app_commands.command(name="imagine", description="Make a picture from a text")

@@ -13,11 +13,14 @@ There is no login here, and each picture costs credits: put your own login in fr
 
 from __future__ import annotations
 
+import asyncio
+import mimetypes
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi import Path as PathParameter
@@ -29,10 +32,11 @@ from pydantic import BaseModel, StringConstraints
 from aiowery import ImageResult, Job, WeryAI, errors
 from aiowery.webhook import Receiver, Webhooks
 from aiowery.weryai import TextToImage
-from examples.user_messages import PROGRESS, error_message
+from examples.user_messages import INVALID_PROMPT, PROGRESS, error_message
 
 PAGE = Path(__file__).with_name("fastapi_page.html")
 START_WITHIN = 20.0  # seconds in the client's queue
+MAX_ORDERS = 10_000
 
 router = APIRouter()
 
@@ -49,9 +53,14 @@ PictureId = Annotated[str, PathParameter(pattern=r"^[\w-]{1,100}$")]
 
 
 class PictureRequest(BaseModel):
-    """The body of a request for a picture."""
+    """The body of a request for a picture.
+
+    `order` is a number of the page's own choice. The same number again gets the same picture, for example after a
+    reload of the page before the answer had arrived.
+    """
 
     prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+    order: Annotated[str, StringConstraints(pattern=r"^[\w-]{8,100}$")] | None = None
 
 
 class Picture(BaseModel):
@@ -61,6 +70,28 @@ class Picture(BaseModel):
     url: str | None = None
 
 
+class Orders:
+    """The latest submissions by the numbers of their orders, as far as this process knows them."""
+
+    def __init__(self, client: WeryAI) -> None:
+        self._client = client
+        self._submissions: dict[str, asyncio.Task[Job[ImageResult]]] = {}
+
+    async def submit(self, body: PictureRequest) -> Job[ImageResult]:
+        """Return the job of an order, which is submitted once however often it arrives."""
+        number = body.order
+        if number is None:
+            return await self._submit(body.prompt)
+        if number not in self._submissions:
+            self._submissions[number] = asyncio.create_task(self._submit(body.prompt))
+            if len(self._submissions) > MAX_ORDERS:
+                del self._submissions[next(iter(self._submissions))]
+        return await asyncio.shield(self._submissions[number])
+
+    async def _submit(self, prompt: str) -> Job[ImageResult]:
+        return await self._client.submit(TextToImage(prompt=prompt), start_within=START_WITHIN)
+
+
 @router.get("/")
 async def show_page() -> FileResponse:
     """Return the page."""
@@ -68,16 +99,26 @@ async def show_page() -> FileResponse:
 
 
 @router.post("/pictures", responses={202: {"model": Picture}})
-async def create_picture(body: PictureRequest, client: OpenClient, response: Response, wait: Wait = 25) -> Picture:
+async def create_picture(body: PictureRequest, request: Request, response: Response, wait: Wait = 25) -> Picture:
     """Submit a picture, and wait for it for up to `wait` seconds. HTTP 202 means that it is not finished."""
-    job = await client.submit(TextToImage(prompt=body.prompt), start_within=START_WITHIN)
-    return await _wait_for_picture(job, wait, response)
+    orders: Orders = request.app.state.orders
+    return await _wait_for_picture(await orders.submit(body), wait, response)
 
 
 @router.get("/pictures/{picture_id}", responses={202: {"model": Picture}})
 async def get_picture(picture_id: PictureId, client: OpenClient, response: Response, wait: Wait = 25) -> Picture:
     """Wait for a picture that this process or another one submitted earlier."""
     return await _wait_for_picture(client.job(picture_id, of=TextToImage), wait, response)
+
+
+@router.get("/pictures/{picture_id}/file")
+async def download_picture(picture_id: PictureId, client: OpenClient) -> Response:
+    """Send the file of a finished picture, for the browser to save."""
+    result = await client.job(picture_id, of=TextToImage).wait(timeout=25)
+    name = picture_id + (PurePosixPath(urlsplit(result.url).path).suffix or ".png")
+    media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    headers = {"content-disposition": f'attachment; filename="{name}"', "x-content-type-options": "nosniff"}
+    return Response(await client.fetch(result.assets[0]), media_type=media_type, headers=headers)
 
 
 async def _wait_for_picture(job: Job[ImageResult], wait: float, response: Response) -> Picture:
@@ -121,8 +162,9 @@ def _http_status(error: errors.AioweryError) -> int:
 
 
 async def _respond_to_invalid_request(_: Request, error: RequestValidationError) -> JSONResponse:
-    problems = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
-    return JSONResponse({"error": problems}, status_code=422)
+    names = {[part for part in problem["loc"] if isinstance(part, str)][-1] for problem in error.errors()}
+    message = f"This request has no valid {', '.join(sorted(names))}."
+    return JSONResponse({"error": INVALID_PROMPT if "prompt" in names else message}, status_code=422)
 
 
 def create_app(client: WeryAI, receiver: Receiver | None = None) -> FastAPI:
@@ -146,6 +188,7 @@ def create_app(client: WeryAI, receiver: Receiver | None = None) -> FastAPI:
         },
     )
     app.state.client = client
+    app.state.orders = Orders(client)
     app.include_router(router)
     if receiver is not None:
         app.mount("/aiowery", receiver)

@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections.abc import Hashable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from aiowery import Job, WeryAI
+from aiowery import Asset, Job, WeryAI
 from aiowery.errors import AioweryError
 from aiowery.weryai import TextToImage
 from examples.fair_queue import Busy, FairQueue
-from examples.user_messages import PROGRESS, error_message
+from examples.user_messages import PROGRESS, finished_message, message_with_ids
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +21,14 @@ log = logging.getLogger(__name__)
 START_WITHIN = 60.0
 JOB_TIMEOUT = 600.0
 EDIT_INTERVAL = 2.0
+
+
+class Picture(NamedTuple):
+    """A finished picture: its bytes, its URL, and its id at the provider."""
+
+    content: bytes
+    url: str
+    id: str
 
 
 class Reply(Protocol):
@@ -32,8 +40,8 @@ class Reply(Protocol):
     async def show_text(self, text: str) -> None:
         """Replace the text of the message."""
 
-    async def show_picture(self, picture: bytes) -> None:
-        """Replace the text of the message with the picture."""
+    async def show_picture(self, picture: Picture) -> None:
+        """Replace the text of the message with the picture, or with where it is if the platform refuses it."""
 
 
 async def imagine(client: WeryAI, queue: FairQueue, user: Hashable, prompt: str, reply: Reply) -> None:
@@ -43,15 +51,25 @@ async def imagine(client: WeryAI, queue: FairQueue, user: Hashable, prompt: str,
         async with queue.slot(user):
             job = await client.submit(request, job_timeout=JOB_TIMEOUT, start_within=START_WITHIN)
             await report_progress(job, reply)
-            result = await job
-        picture = await client.fetch(result.assets[0])
+            asset = (await job).assets[0]
     except Busy as busy:
         await reply.show_text(str(busy))
     except AioweryError as error:
         log.warning("no picture: %s", error)
-        await reply.show_text(error_message(error))
+        await reply.show_text(message_with_ids(error))
     else:
-        await reply.show_picture(picture)
+        await show(client, asset, job.task_ids[0], reply)
+
+
+async def show(client: WeryAI, asset: Asset, picture_id: str, reply: Reply) -> None:
+    """Show a finished picture, or where it is if it cannot be fetched: it is paid for, and must not be lost."""
+    try:
+        content = await client.fetch(asset)
+    except AioweryError as error:
+        log.warning("the picture %s cannot be fetched: %s", picture_id, error)
+        await reply.show_text(finished_message(asset.url, picture_id))
+    else:
+        await reply.show_picture(Picture(content, asset.url, picture_id))
 
 
 async def report_progress(job: Job[Any], reply: Reply) -> None:

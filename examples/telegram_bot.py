@@ -19,12 +19,12 @@ from aiogram.exceptions import AiogramError, TelegramRetryAfter
 from aiogram.filters import Command, CommandObject
 from aiogram.methods import Response, TelegramMethod
 from aiogram.methods.base import TelegramType
-from aiogram.types import BufferedInputFile, InputMediaPhoto, Message
+from aiogram.types import BufferedInputFile, InputMediaDocument, InputMediaPhoto, Message
 
 from aiowery import WeryAI
 from examples.fair_queue import FairQueue
-from examples.imagine import imagine
-from examples.user_messages import QUEUED
+from examples.imagine import Picture, imagine
+from examples.user_messages import QUEUED, finished_message
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +40,21 @@ class MessageReply:
         with suppress(AiogramError):
             await self.message.edit_text(text)
 
-    async def show_picture(self, picture: bytes) -> None:
-        """Replace the text of the message with the picture."""
-        try:
-            await self.message.edit_media(InputMediaPhoto(media=BufferedInputFile(picture, "picture.png")))
-        except AiogramError:
-            log.exception("Telegram rejected a picture")
-            await self.show_text("The picture is finished, but Telegram rejected it.")
+    async def show_picture(self, picture: Picture) -> None:
+        """Replace the text of the message with the picture.
+
+        Telegram takes photos of up to 10 MB, and documents of up to 50 MB. What it refuses gets the picture's address.
+        """
+        file = BufferedInputFile(picture.content, "picture.png")
+        for media in (InputMediaPhoto(media=file), InputMediaDocument(media=file)):
+            try:
+                await self.message.edit_media(media)
+            except AiogramError as error:
+                log.warning("Telegram refused the picture %s as a %s: %s", picture.id, media.type, error)
+            else:
+                return
+        log.error("the picture %s is at %s", picture.id, picture.url)
+        await self.show_text(finished_message(picture.url, picture.id))
 
 
 async def on_imagine(message: Message, command: CommandObject, weryai: WeryAI, queue: FairQueue) -> None:

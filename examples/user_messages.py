@@ -16,8 +16,10 @@ from aiowery.errors import (
     JobError,
     JobLost,
     JobTimeout,
+    NoAnswer,
     NotSent,
     PermissionDenied,
+    QueueTooLong,
     RateLimited,
     SubmissionInDoubt,
 )
@@ -28,11 +30,17 @@ PROGRESS = {
     TaskState.RUNNING: "Making the picture…",
 }
 
+INVALID_PROMPT = "This prompt cannot be sent. It must have 1 to 2,000 characters."
+# A longer address is no link that a chat shows.
+_LONGEST_LINK = 1000
+
 # The first entry that matches is used, so a class must precede its base class.
 _ERROR_MESSAGES: dict[type[AioweryError] | tuple[type[AioweryError], ...], str] = {
     ContentRejected: "The moderation rejected this prompt. Please rephrase it.",
-    (ConfigurationError, InvalidRequest): "This prompt cannot be sent. It must have 1 to 2,000 characters.",
-    (NotSent, RateLimited): "The service is busy. Nothing was charged. Please try again later.",
+    (ConfigurationError, InvalidRequest): INVALID_PROMPT,
+    (QueueTooLong, RateLimited): "The service is busy. Nothing was charged. Please try again later.",
+    NotSent: "The service cannot be reached. Nothing was charged. Please try again later.",
+    NoAnswer: "The service does not answer. Please try again later.",
     DailyLimitReached: "The limit for today is reached. Please try again tomorrow.",
     (InsufficientCredits, AuthenticationError, PermissionDenied): "No pictures can be requested at the moment.",
     SubmissionInDoubt: "No clear answer arrived. The picture may be in progress, so it is not requested again.",
@@ -48,3 +56,17 @@ _ERROR_MESSAGES: dict[type[AioweryError] | tuple[type[AioweryError], ...], str] 
 def error_message(error: AioweryError) -> str:
     """Return the sentence that a user sees for this error. It contains no technical details."""
     return next(message for kind, message in _ERROR_MESSAGES.items() if isinstance(error, kind))
+
+
+def message_with_ids(error: AioweryError) -> str:
+    """Return the sentence for this error, and the ids of the tasks that may still make a picture."""
+    if isinstance(error, (JobTimeout, ClientClosed)) and error.task_ids:
+        return f"{error_message(error)} Its id is {', '.join(error.task_ids)}."
+    return error_message(error)
+
+
+def finished_message(url: str, picture_id: str) -> str:
+    """Return the text about a finished picture that cannot be shown: where it is, and its id."""
+    is_link = url.startswith(("https://", "http://")) and len(url) <= _LONGEST_LINK
+    where = f"It is at {url}" if is_link else "It has no address that can be shown."
+    return f"The picture is finished, but it cannot be shown here. {where}\nIts id is {picture_id}."

@@ -386,7 +386,8 @@ class Client:
         A file's name is `name` or the task id, cleaned, with a number if there are several, and the suffix of its type,
         which its content decides. No other file is replaced: a name that is taken gets a number, unless that file has
         the same content. A file is written beside its target and renamed once it is complete and synced; a partial file
-        is resumed. A URL that has expired is renewed by one status check. No API key is sent.
+        is resumed. A URL that has expired is renewed by one status check. No API key is sent. The files have the mode
+        of the ledger's file; without one, the process's umask decides.
 
         An empty response, or a page, is no output. An SVG picture, which may hold scripts, is saved as a text file,
         unless `svg` is true. Raises DownloadError, whose `url` still holds the output.

@@ -84,15 +84,24 @@ def judged_error(
     or a task: its HTTP status alone decides. Task ids in it are kept, and leave a doubt, whatever the status.
     """
     is_explained = isinstance(error, UnexpectedResponse) and response.http_status < HTTPStatus.BAD_REQUEST
-    return error if is_explained or is_own(response) else _foreign_error(response, error)
+    if is_explained or is_own(response):
+        return error
+    what = f"HTTP {response.http_status} with a page that is not the provider's own ({response.excerpt!r})"
+    return _foreign_error(what, response.http_status, error)
 
 
-def _foreign_error(response: HttpResponse, error: APIError | UnexpectedResponse) -> AioweryError:
-    status = response.http_status
-    message = (
-        f"HTTP {status} with a page that is not the provider's own ({response.excerpt!r});"
-        f" {_FOREIGN_STEPS.get(status, _FOREIGN_STEP)}"
-    )
+def judged_unread(error: UnexpectedResponse) -> AioweryError:
+    """Return the error that a response means whose body could not be read or decoded: its HTTP status decides."""
+    status = error.http_status or HTTPStatus.OK
+    if status < HTTPStatus.BAD_REQUEST:
+        return error
+    judged = _foreign_error(str(error), status, error)
+    judged.excerpt = error.excerpt
+    return judged
+
+
+def _foreign_error(what: str, status: int, error: APIError | UnexpectedResponse) -> AioweryError:
+    message = f"{what}; {_FOREIGN_STEPS.get(status, _FOREIGN_STEP)}"
     if status in _UNREAD_STATUSES and not error.task_ids:
         unread = ReturnedUnread(message, request_id=error.request_id)
         unread.retry_after = error.retry_after

@@ -20,8 +20,9 @@ _EXAMPLE: Final = "a URL such as 'https://api.example.com'"
 _CHARACTERS: Final = re.compile(r"[!-\[\]-~]*")
 _LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _MAX_NAME: Final = 253
-_NO_PORTS: Final = frozenset({0})
+_AUTHORITY_END: Final = re.compile(r"[/?#]")
 _MAX_PORT: Final = 65_535
+_PORT_DIGITS: Final = len(str(_MAX_PORT))
 _IPV4_MASK: Final = 2**32 - 1
 # Networks whose addresses contain an IPv4 address, and the bits to the right of it.
 _CONTAINING_IPV4: Final = (
@@ -60,13 +61,13 @@ def validate_url(name: str, url: object, *, carries: str) -> str:
         raise ConfigurationError(f"{name} must have no query and no fragment, got {shown}: remove it")
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        host = parts.hostname or ""
     except ValueError as fault:
         raise ConfigurationError(f"{name} must be {_EXAMPLE}, got {shown}: {fault}") from fault
     if parts.scheme not in {"http", "https"}:
         raise ConfigurationError(f"{name} must be {_EXAMPLE}, got {shown}: it does not begin with https://")
-    if not is_host(f"[{host}]" if "[" in parts.netloc else host) or port in _NO_PORTS:
-        raise ConfigurationError(f"{name} must be {_EXAMPLE}, got {shown}: it has no valid host, or port 0")
+    if not (is_plain_authority(url) and is_host(f"[{host}]" if "[" in parts.netloc else host)):
+        raise ConfigurationError(f"{name} must be {_EXAMPLE}, got {shown}: it has no valid host, or no valid port")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
             f"{name} must use https, got {shown}: http would send {carries} unencrypted"
@@ -95,8 +96,7 @@ def parse_hosts(name: str, hosts: object) -> Hosts:
 
 def _parse_host(name: str, given: object) -> tuple[str, int | None]:
     host, port = split_port(given) if isinstance(given, str) else ("", None)
-    is_port = port is None or (port.isascii() and port.isdigit() and 0 < int(port) <= _MAX_PORT)
-    if not is_host(host) or not is_port:
+    if not is_host(host) or not (port is None or is_port(port)):
         raise ConfigurationError(
             f"{name} must hold hosts such as '10.0.0.7' or 'files.internal:8443', got {short_repr(given)}"
         )
@@ -116,6 +116,26 @@ def split_port(text: str) -> tuple[str, str | None]:
         return host, rest.removeprefix(":") or None
     host, colon, port = text.partition(":")
     return (host, port) if colon and ":" not in port else (text, None)
+
+
+def is_port(text: str) -> bool:
+    """Return True for a number from 1 to 65,535 in digits, without sign, blank or underscore."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= _PORT_DIGITS
+    return is_number and 0 < int(text) <= _MAX_PORT
+
+
+def is_plain_authority(url: str) -> bool:
+    """Return True if every library finds the same host and port in a URL, or it has no port.
+
+    They differ about "[::1]80", "x[::1]", "[fe80::1%1]", and about ports that are not written in ASCII digits alone.
+    """
+    place = _AUTHORITY_END.split(url.partition("//")[2], maxsplit=1)[0].rpartition("@")[2]
+    if place.startswith("["):
+        host, _, rest = place[1:].partition("]")
+    else:
+        host, colon, number = place.partition(":")
+        rest = colon + number
+    return not set("[]%") & set(host) and (rest in {"", ":"} or (rest[0] == ":" and is_port(rest[1:])))
 
 
 def is_host(host: str) -> bool:

@@ -23,7 +23,8 @@ from aiowery._core.policies import Random, RetryPolicy
 from aiowery._core.result import Result
 from aiowery._http.content_range import Extent, extent_of, is_same_version, version_of
 from aiowery._http.data_urls import decode_data_url, is_data_url
-from aiowery._http.http_client import DownloadResponse, HttpClient
+from aiowery._http.foreign import DownloadResponse
+from aiowery._http.http_client import HttpClient
 from aiowery._http.partial_file import NotWhole, PartialFile, PartialState, check_in_memory, url_path
 from aiowery.errors import AioweryError, DownloadError, TransportError
 

@@ -206,7 +206,7 @@ async def _read(response: Any, max_bytes: int) -> bytes:
         async for chunk in _raw_chunks(response):
             body = body + chunk if body else chunk
             if len(body) > max_bytes:
-                raise ResponseTooLong(response.status_code, max_bytes, body)
+                raise ResponseTooLong(response.status_code, header_fields(response.headers.raw), max_bytes, body)
     finally:
         await response.aclose()
     return body

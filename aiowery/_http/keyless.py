@@ -26,7 +26,7 @@ async def send_keyless(method: str, base: str, path: str, *, timeout: float) -> 
             TransportRequest(method, base, path, _HEADERS, any_address=True), _MAX_RESPONSE
         )
     except ResponseTooLong as fault:
-        return HttpResponse(fault.http_status, {}, b"")
+        return HttpResponse(fault.response.http_status, {}, b"")
     except TransportFault as fault:
         raise NoAnswer(str(fault)) from None
     finally:

@@ -16,6 +16,7 @@ from aiowery._http.transport import (
     ResponseTooLong,
     StreamingResponse,
     Transport,
+    TransportFault,
     TransportRequest,
     fault_of,
     header_fields,
@@ -86,9 +87,10 @@ class PooledHttpTransport(Transport):
                 response = await self._send_paid(base.origin, request, clocks, max_bytes, before_send)
         except (httpx.TransportError, httpx.InvalidURL, UnicodeError) as fault:
             raise _translated(fault) from fault
+        headers = header_fields(response.headers)
         if not response.is_complete:
-            raise ResponseTooLong(response.status, max_bytes, response.body)
-        return HttpResponse(response.status, header_fields(response.headers), response.body)
+            raise ResponseTooLong(response.status, headers, max_bytes, response.body)
+        return HttpResponse(response.status, headers, response.body)
 
     async def send(self, outgoing: TransportRequest) -> StreamingResponse:
         """Send a read; its connection is released when the response is closed."""
@@ -158,6 +160,8 @@ async def _parts(connection: Connection) -> AsyncIterator[bytes]:
             yield part
     except httpx.TransportError as fault:
         raise _translated(fault) from fault
+    if connection.has_surplus:  # a file that goes on behind its announced end would be saved without its rest
+        raise TransportFault("bytes follow the announced end of the response", unsent=False)
 
 
 def _translated(fault: Exception) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -10,12 +11,11 @@ from typing import Final, NamedTuple
 import httpx
 
 from aiowery._core.fields import short_repr
-from aiowery._core.urls import is_host, is_loopback, parse_address, split_port
+from aiowery._core.urls import is_host, is_loopback, is_plain_authority, parse_address, split_port
 from aiowery.errors import ConfigurationError
 
 _SCHEMES: Final = frozenset({"http", "https", "socks5", "socks5h"})
 _PORTS: Final = {"http": 80, "https": 443}
-_MAX_PORT: Final = 65_535
 _SEPARATORS: Final = re.compile(r"[\s,]+")
 _CGI: Final = "REQUEST_METHOD"
 
@@ -36,10 +36,13 @@ def environment_proxy(base: str, environment: Mapping[str, str]) -> EnvironmentP
     """
     try:
         url = httpx.URL(base)
-        hosts = frozenset({url.host, url.raw_host.decode("ascii")})
     except (httpx.InvalidURL, UnicodeError):
         return None  # the transport raises the error
-    if is_loopback(url.host) or _is_exempt(hosts, url.port or _PORTS.get(url.scheme), environment):
+    host = url.raw_host.decode("ascii")
+    hosts = {host}
+    with contextlib.suppress(UnicodeError):  # invalid Punycode has no other spelling
+        hosts.add(url.host)
+    if is_loopback(host) or _is_exempt(frozenset(hosts), url.port or _PORTS.get(url.scheme), environment):
         return None
     for name in (f"{url.scheme}_proxy", "all_proxy"):
         variable, value = _variable(name, environment)
@@ -59,9 +62,10 @@ def _variable(name: str, environment: Mapping[str, str]) -> tuple[str, str]:
 
 def _proxy_url(variable: str, value: str) -> httpx.URL:
     """Return the URL of a proxy, by default http. The error shows what follows the credentials only."""
+    text = value if "://" in value else f"http://{value}"
     try:
-        url = httpx.URL(value if "://" in value else f"http://{value}")
-        is_valid = url.scheme in _SCHEMES and is_host(url.raw_host.decode("ascii")) and (url.port or 1) <= _MAX_PORT
+        url = httpx.URL(text)
+        is_valid = url.scheme in _SCHEMES and is_plain_authority(text) and is_host(url.raw_host.decode("ascii"))
     except (httpx.InvalidURL, UnicodeError):
         is_valid = False
     if not is_valid:

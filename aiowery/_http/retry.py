@@ -15,7 +15,7 @@ import attrs
 
 from aiowery._base.snapshot import Snapshot
 from aiowery._core.events import log
-from aiowery._core.failures import is_retryable, judged_error, retry_after
+from aiowery._core.failures import is_retryable, judged_error, judged_unread, retry_after
 from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._core.policies import Random, RetryPolicy
 from aiowery._core.redaction import KeyRedactor
@@ -68,12 +68,19 @@ class RetryingClient:
         """
         try:
             key = await self._api_key.key()
-            return self._decoded(decode, await self._http_client.send(request, before_send))
+            return self._decoded(decode, await self._send(request, before_send))
         except AuthenticationError as error:
             if error.task_ids or not (await self._api_key.refresh_if_stale(key) and is_wanted()):
                 raise
         log.info("the API key was rejected and has been renewed")
-        return self._decoded(decode, await self._http_client.send(request, before_send))
+        return self._decoded(decode, await self._send(request, before_send))
+
+    async def _send(self, request: HttpRequest, before_send: BeforeSend | None) -> HttpResponse:
+        """Send a request, and return the response. Of one whose body cannot be read, the HTTP status counts."""
+        try:
+            return await self._http_client.send(request, before_send)
+        except UnexpectedResponse as error:
+            raise judged_unread(error) from error.__cause__
 
     def _decoded(self, decode: Decode[T], response: HttpResponse) -> T:
         """Return the decoded response.

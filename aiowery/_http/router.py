@@ -100,7 +100,7 @@ class TransportRouter(Transport):
 
     async def _over_httpx_for(self, base: str) -> HttpxTransport:
         """Return the transport over httpx for a base URL. Raises ConfigurationError if a setting prevents it."""
-        route = self._proxy_for(base), not base.startswith("http:")
+        route = self._proxy_for(base), not base.lower().startswith("http:")
         if route not in self._over_httpx:
             try:
                 made = await _make_httpx_transport(*route, self._limits)

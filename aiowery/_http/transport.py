@@ -11,6 +11,8 @@ import httpx
 
 from aiowery._base.secret import HoldsSecret
 from aiowery._core.messages import HttpResponse, MultipartForm
+from aiowery._http.causes import strip
+from aiowery.errors import NoAnswer, NotSent
 from aiowery.transport import encode_fields
 from aiowery.transport._excerpt import MAX_EXCERPT
 
@@ -36,12 +38,11 @@ class AddressFault(TransportFault):
 
 
 class ResponseTooLong(Exception):
-    """A response whose body is longer than wanted; of the rest, only `beginning` is kept."""
+    """A response whose body is longer than wanted; `response` has the beginning of it only."""
 
-    def __init__(self, http_status: int, max_bytes: int, beginning: bytes) -> None:
+    def __init__(self, http_status: int, headers: Mapping[str, str], max_bytes: int, body: bytes) -> None:
         super().__init__(f"HTTP {http_status} with more than {max_bytes} bytes")
-        self.http_status = http_status
-        self.beginning = beginning[:MAX_EXCERPT]
+        self.response = HttpResponse(http_status, headers, body[:MAX_EXCERPT])
 
 
 @attrs.frozen(repr=False)
@@ -122,6 +123,25 @@ class Transport(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Close the connections that belong to the transport."""
+
+
+def check_open(transport: Transport) -> None:
+    """Raise NotSent if the transport is closed."""
+    if transport.is_closed():
+        raise NotSent("the HTTP client is closed; nothing was sent: open it, or give another as http=")
+
+
+def error_of(fault: TransportFault, handled: BaseException | None) -> NotSent | NoAnswer:
+    """Return the package's error for a fault. `handled` is the exception that the caller was handling before.
+
+    Its causes keep their messages only, without dozens of frames, whose variables may hold the key.
+    """
+    strip(fault, handled)
+    if fault.unsent:
+        return NotSent(f"{fault}; nothing was sent: check the network, base_url and any proxy")
+    error = NoAnswer(f"{fault}; the request may have arrived")
+    error.excerpt = fault.excerpt
+    return error
 
 
 def total_limit(*waits: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count, islice
 from typing import Any
 
@@ -247,12 +247,20 @@ class MemoryLedger:
         return self._table
 
     def _taken(self, submission_id: str, exclusive: Iterable[str]) -> tuple[str, ...]:
-        """Return those of these tasks that an entry with the same base URL has, other than the submission's."""
-        table = self._open_table
-        own = table.by_submission(submission_id)
+        """Return those of these tasks that another entry with the same base URL has, or that were named for a doubt."""
+        own = self._open_table.by_submission(submission_id)
         if own is None:
             return ()
-        others = ((task_id, table.by_id[one]) for task_id in exclusive for one in table.ids_with_task(task_id))
+        others = ((task_id, other) for task_id in exclusive for other in self._entries_naming(task_id))
         return tuple(
             dict.fromkeys(task_id for task_id, other in others if other.id != own.id and other.base_url == own.base_url)
         )
+
+    def _entries_naming(self, task_id: str) -> Iterator[Entry]:
+        """Yield the entries that have a task, and the unresolved ones for which it was named."""
+        table = self._open_table
+        yield from (table.by_id[one] for one in table.ids_with_task(task_id))
+        for submission_id in self._deliveries.submissions_with(task_id):
+            named = table.by_submission(submission_id)
+            if named is not None and named.state in UNRESOLVED:
+                yield named

@@ -34,6 +34,10 @@ class DeliveryLog:
         """Delete all deliveries; later ones get higher ids all the same."""
         self._by_submission.clear()
 
+    def submissions_with(self, task_id: str) -> list[str]:
+        """Return the submissions for which this task was named."""
+        return [submission_id for submission_id, by_task in self._by_submission.items() if task_id in by_task]
+
     def after(self, delivery_id: int, submission_id: str | None) -> list[WebhookDelivery]:
         """Return the deliveries with a higher id, in order; of one submission if it is given."""
         groups = self._by_submission.values() if submission_id is None else [self._by_submission.get(submission_id, {})]

@@ -67,8 +67,9 @@ class EntryStore(Protocol):
     ) -> tuple[str, ...]:
         """Store the task ids of a submission, however late they arrive, and return ().
 
-        If another entry with the same base URL has some of the `exclusive` ones already, nothing is stored, and those
-        are returned. If the submission was resolved as unsent, the ids are stored as late task ids.
+        If another entry with the same base URL has some of the `exclusive` ones already, or is being sent or in doubt
+        and they were delivered for it, nothing is stored, and those are returned. If the submission was resolved as
+        unsent, the ids are stored as late task ids.
         """
         ...
 

@@ -132,6 +132,7 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ) WITHOUT ROWID
         """,
     ),
+    ("CREATE INDEX delivery_task ON delivery (task_id)",),
 )
 """Statements of each version; a released version never changes, the next one is appended."""
 VERSION: Final = len(_MIGRATIONS)

@@ -28,7 +28,7 @@ from aiowery.ledger._rows import (
     storable,
     to_json,
 )
-from aiowery.ledger._states import FINAL, NOT_REUSABLE, TRANSITIONS, State, Verb, finished_verb, misplaced
+from aiowery.ledger._states import FINAL, NOT_REUSABLE, TRANSITIONS, UNRESOLVED, State, Verb, finished_verb, misplaced
 
 _KEY_COLUMN: Final = 2
 
@@ -51,10 +51,14 @@ _WITH_EXCLUSIVE: Final = (
     "json_each(?) AS exclusive JOIN entry_task ON entry_task.task_id = exclusive.value"
     " JOIN entry AS other ON other.id = entry_task.entry_id"
 )
+_NAMED_EXCLUSIVE: Final = (
+    "json_each(?) AS exclusive JOIN delivery ON delivery.task_id = exclusive.value"
+    f" JOIN entry AS other ON other.submission_id = delivery.submission_id AND other.state IN {state_list(UNRESOLVED)}"
+)
 _IS_OTHER: Final = "other.id <> entry.id AND other.base_url = entry.base_url"
 _TAKEN: Final = (
-    f"SELECT DISTINCT entry_task.task_id FROM {_WITH_EXCLUSIVE} JOIN entry ON entry.submission_id = ?"  # noqa: S608 - constants
-    f" WHERE {_IS_OTHER}"
+    f"SELECT entry_task.task_id FROM {_WITH_EXCLUSIVE} JOIN entry ON entry.submission_id = ? WHERE {_IS_OTHER} UNION"  # noqa: S608 - constants
+    f" SELECT delivery.task_id FROM {_NAMED_EXCLUSIVE} JOIN entry ON entry.submission_id = ? WHERE {_IS_OTHER}"
 )
 _IS_USABLE: Final = f"state NOT IN {state_list(NOT_REUSABLE)}"
 _EQUAL: Final = (
@@ -83,7 +87,8 @@ _MARK_UNSENT: Final = _update(Verb.MARK_UNSENT, where="submission_id = ?")
 _MARK_ACCEPTED: Final = _update(
     Verb.MARK_ACCEPTED,
     "task_ids = ?, provider_batch_id = ?, request_id = ?",
-    where=f"submission_id = ? AND NOT EXISTS (SELECT 1 FROM {_WITH_EXCLUSIVE} WHERE {_IS_OTHER})",  # noqa: S608 - constants
+    where=f"submission_id = ? AND NOT EXISTS (SELECT 1 FROM {_WITH_EXCLUSIVE} WHERE {_IS_OTHER})"  # noqa: S608 - constants
+    f" AND NOT EXISTS (SELECT 1 FROM {_NAMED_EXCLUSIVE} WHERE {_IS_OTHER})",
 )
 _MARK_REFUSED: Final = _update(Verb.MARK_REFUSED, "reason = ?", where="submission_id = ?")
 _MARK_BUSY: Final = _update(Verb.MARK_BUSY, "reason = ?", where="submission_id = ?")
@@ -223,13 +228,13 @@ class Acceptance:
 def mark_accepted(connection: Connection, acceptance: Acceptance) -> tuple[str, ...]:
     """Store the task ids, however late they arrive; those of a released submission are stored as late.
 
-    Return those that another entry has already; then nothing is stored.
+    Return those that another entry has already, or that were named for one in doubt; then nothing is stored.
     """
     submission_id, exclusive = acceptance.submission_id, to_json(list(acceptance.exclusive))
     ids = to_json(list(acceptance.task_ids)), storable(acceptance.provider_batch_id), storable(acceptance.request_id)
-    if connection.execute(_MARK_ACCEPTED, (*ids, submission_id, exclusive)).rowcount:
+    if connection.execute(_MARK_ACCEPTED, (*ids, submission_id, exclusive, exclusive)).rowcount:
         return ()
-    taken = connection.execute(_TAKEN, (exclusive, submission_id)).fetchall()
+    taken = connection.execute(_TAKEN, (exclusive, submission_id) * 2).fetchall()
     if not taken:
         record_late_tasks(connection, submission_id, acceptance.task_ids)
     return tuple(task_id for (task_id,) in taken)

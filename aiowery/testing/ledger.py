@@ -285,6 +285,18 @@ class LedgerConformance(abc.ABC):
             await ledger.mark_sending(elsewhere.id, "submission 2", 13.0)
             assert await ledger.mark_accepted("submission 2", ["t1"], exclusive=["t1"]) == ()
 
+    async def test_mark_accepted_tasks_delivered_for_another_entry_in_doubt_are_returned(self, tmp_path: Path) -> None:
+        """A task that was named for a doubt may be the doubt's: no other entry gets it, until that is resolved."""
+        async with self.open_ledger(tmp_path) as ledger:
+            doubt = await _entry_in_state(ledger, State.IN_DOUBT, 0)
+            await _entry_in_state(ledger, State.SENDING, 1)
+            await ledger.record_delivery("submission 0", "t7", finished=False)
+            await ledger.record_delivery("submission 1", "t8", finished=False)
+            assert await ledger.mark_accepted("submission 1", ["t7", "t8"], exclusive=["t7", "t8"]) == ("t7",)
+            assert await ledger.entries_with_task("t8") == []
+            await ledger.resolve_unsent(doubt.id)
+            assert await ledger.mark_accepted("submission 1", ["t7", "t8"], exclusive=["t7", "t8"]) == ()
+
     async def test_budget_counts_estimates_then_charges(self, tmp_path: Path) -> None:
         """An estimate counts from `mark_sending` on, a charge from the end on; unsent and refused entries count 0."""
         async with self.open_ledger(tmp_path) as ledger:

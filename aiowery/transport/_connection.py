@@ -381,6 +381,11 @@ class Connection(asyncio.BufferedProtocol):
         """True once the whole response has arrived; `next_part` may still hold a part of it."""
         return self._reader.is_complete
 
+    @property
+    def has_surplus(self) -> bool:
+        """True if bytes have arrived behind the whole response, which no request asked for."""
+        return self._reader.has_surplus
+
     async def next_part(self) -> bytes:
         """Return the next bytes of the body, b"" at its end. Raises what ended it too early, after what came before."""
         reader = self._reader

@@ -85,6 +85,11 @@ class ResponseReader:
         return bool(self._start)
 
     @property
+    def has_surplus(self) -> bool:
+        """True if bytes have arrived behind the whole response."""
+        return self._has_extra
+
+    @property
     def ends_with_connection(self) -> bool:
         """True if only the end of the connection ends the response."""
         return self._until_close
@@ -106,7 +111,7 @@ class ResponseReader:
         if error is not None and not self.is_complete:
             raise self.error(_with_quote(error, _offending_part(self._start)))
         if error is not None or self._has_extra:  # the complete response stands, and the connection is of no use
-            self.can_continue = False
+            self.can_continue, self._has_extra = False, True
         elif not self.is_complete and self._overhead > _MAX_OVERHEAD:
             raise self.error(f"more than {_MAX_OVERHEAD} bytes that are no body")
 

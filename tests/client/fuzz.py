@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import enum
 import gzip
 import json
 import logging
@@ -37,7 +38,7 @@ import httpx2
 
 from aiowery import Limits, PollPolicy, RetryPolicy
 from aiowery.ledger import Entry, SqliteLedger, State
-from tests.support.raw_providers import RAW_PROVIDERS, RawProvider
+from tests.support.raw_providers import DIRECT_CALLS, RAW_PROVIDERS, RawProvider
 from tests.support.servers import serving
 
 TIMEOUT: Final = 0.4
@@ -109,8 +110,10 @@ _BEHAVIORS: Final = {
     "late": 1,
     "two lengths": 2,
 }
-_UNSEEN: Final = frozenset({"corrupt gzip", "cut", "closed", "reset", "late", "two lengths"})
+_UNSEEN: Final = frozenset({"cut", "closed", "reset", "late", "two lengths"})
 """Behaviors after which a client cannot know the answer."""
+_HEAD_ONLY: Final = frozenset({"corrupt gzip"})
+"""Behaviors after which a client knows the HTTP status of the answer, but not its body."""
 
 Transport = Callable[[], AbstractAsyncContextManager[Any]]
 TRANSPORTS: Final[Mapping[str, Transport]] = {
@@ -119,7 +122,25 @@ TRANSPORTS: Final[Mapping[str, Transport]] = {
     "caller's httpx": httpx.AsyncClient,
     "caller's httpx2": httpx2.AsyncClient,
 }
-PROVIDERS: Final = RAW_PROVIDERS
+PROVIDERS: Final[Mapping[str, RawProvider]] = {**RAW_PROVIDERS, **DIRECT_CALLS}
+_NAMING: Final[Mapping[str, Callable[[str], dict[str, Any]]]] = {
+    "weryai": lambda task_id: {"data": {"task_ids": [task_id]}},
+    "weryai chat": lambda task_id: {"id": task_id},
+    "betterwaifu": lambda task_id: {"data": {"id": task_id}},
+    "betterwaifu v1-images": lambda task_id: {"data": {"image_id": task_id}},
+}
+"""How the body of each provider names a task, a picture or an answer."""
+
+
+def asking(raw: RawProvider, prompt: str) -> Any:
+    """Return a request with this prompt."""
+    return attrs.evolve(raw.request, **{"prompt" if hasattr(raw.request, "prompt") else "messages": prompt})
+
+
+def prompt_of(request: Mapping[str, Any]) -> str:
+    """Return the prompt of a request, as it is sent or in the ledger."""
+    prompt: str = request["prompt"] if "prompt" in request else request["messages"][0]["content"]
+    return prompt
 
 
 @attrs.define
@@ -145,6 +166,19 @@ class Account:
         return next((prompt for prompt, charged in self.charges if charged == task_id), None)
 
 
+class Seen(enum.Enum):
+    """What a client can know of an answer."""
+
+    ALL = "its status and its body"
+    HEAD = "its status"
+    NOTHING = "nothing"
+
+    @classmethod
+    def after(cls, behavior: str) -> Seen:
+        """Return what is known after a behavior of the connection."""
+        return cls.HEAD if behavior in _HEAD_ONLY else cls.NOTHING if behavior in _UNSEEN else cls.ALL
+
+
 @attrs.frozen
 class Answer:
     """An answer to one POST."""
@@ -159,34 +193,38 @@ class AnswerMaker:
     """A maker of random answers, which charges as its answers allow."""
 
     def __init__(self, provider: str, account: Account, random: Random, *, surplus: bool) -> None:
-        self._is_weryai = provider == "weryai"
+        self._is_weryai = provider.startswith("weryai")
         self._raw = PROVIDERS[provider]
+        self._naming_form = _NAMING[provider]
         self._account = account
         self._random = random
         self._surplus = surplus
+        # The answer to a direct call may take minutes, so a late one is seen.
+        left_out = {"late"} if provider in DIRECT_CALLS else set()
+        self._behaviors = {name: weight for name, weight in _BEHAVIORS.items() if name not in left_out}
 
     def next(self, prompt: str) -> Answer:
         """Return the answer to a request, charged or not."""
         random = self._random
-        (behavior,) = random.choices(list(_BEHAVIORS), list(_BEHAVIORS.values()))
+        (behavior,) = random.choices(list(self._behaviors), list(self._behaviors.values()))
         make = random.choice((self._acceptance, self._refusal, self._refusal, self._page, self._page, self._page))
-        status, body = make(prompt, is_seen=behavior not in _UNSEEN)
+        status, body = make(prompt, Seen.after(behavior))
         self._account.posts.append((prompt, f"{behavior}: HTTP {status}, {body[:200]!r}"))
         return Answer(status, random.choice(_HEADERS), b"" if status in _BODILESS else body, behavior)
 
-    def _acceptance(self, prompt: str, *, is_seen: bool) -> tuple[int, bytes]:
+    def _acceptance(self, prompt: str, seen: Seen) -> tuple[int, bytes]:
         known = sorted(self._account.accepted & self._account.polled)
         if known and self._random.random() < 0.1:  # a stale answer, which is that of another request
             self._perhaps_charge(prompt)
             return 200, _json(self._raw.accepted(self._random.choice(known)))
-        if not is_seen and self._random.random() < 0.3:
+        if seen is not Seen.ALL and self._random.random() < 0.3:
             return 201, _json(self._raw.accepted("task_never_charged"))
         task_id = self._account.charge(prompt)
-        if is_seen:
+        if seen is Seen.ALL:
             self._account.accepted.add(task_id)
         return self._random.choice((200, 201)), _json(self._raw.accepted(task_id))
 
-    def _refusal(self, prompt: str, *, is_seen: bool) -> tuple[int, bytes]:
+    def _refusal(self, prompt: str, seen: Seen) -> tuple[int, bytes]:
         status = self._random.choice(_OWN_STATUSES)
         body: dict[str, Any]
         if self._is_weryai:
@@ -198,18 +236,21 @@ class AnswerMaker:
             error = self._random.choice(_ERRORS)
             body = {"error": error}
             is_load = isinstance(error, dict)
-        is_open = (status >= 500 and not is_load) or not is_seen
-        if self._random.random() < 0.3:
+        is_unread = seen is Seen.HEAD and status in _UNREAD
+        is_open = (status >= 500 and not is_load) or (seen is not Seen.ALL and not is_unread)
+        if not is_unread and self._random.random() < 0.3:
             return status, _json(self._naming(prompt, body, status))
         if is_open:
             self._perhaps_charge(prompt)
         return status, _json(body)
 
-    def _page(self, prompt: str, *, is_seen: bool) -> tuple[int, bytes]:
+    def _page(self, prompt: str, seen: Seen) -> tuple[int, bytes]:
         status = self._random.choice(_STATUSES)
-        if self._random.random() < 0.15 and status not in _BODILESS:
+        is_unread = status in _UNREAD and seen is not Seen.NOTHING
+        may_name = status not in _BODILESS and not (is_unread and seen is Seen.HEAD)
+        if may_name and self._random.random() < 0.15:
             return status, _json(self._naming(prompt, {"message": "page"}, status))
-        if status not in _UNREAD or not is_seen:
+        if not is_unread:
             self._perhaps_charge(prompt)
         return status, self._random.choice(_PAGES)
 
@@ -217,7 +258,7 @@ class AnswerMaker:
         """Return a body that names a task: a charged one, or, but not with success, one that does not exist."""
         is_charged = status < 300 or self._random.random() < 0.6
         task_id = self._account.charge(prompt) if is_charged else "task_that_is_none"
-        return {**body, "data": {"task_ids": [task_id]} if self._is_weryai else {"id": task_id}}
+        return {**body, **self._naming_form(task_id)}
 
     def _perhaps_charge(self, prompt: str) -> None:
         if self._random.random() < 0.6:
@@ -253,7 +294,7 @@ class FuzzServer:
                 path = head.split(b" ", 2)[1].decode()
                 goes_on = await self._send(writer, self._status(path))
             else:
-                goes_on = await self._send(writer, self._answers.next(json.loads(body)["prompt"]))
+                goes_on = await self._send(writer, self._answers.next(prompt_of(json.loads(body))))
             if not goes_on:
                 return
 
@@ -378,7 +419,7 @@ async def _ledger(path: Path) -> AsyncIterator[SqliteLedger]:
 
 async def _run_batch(raw: RawProvider, url: str, ledger: SqliteLedger, name: str, http: Any) -> list[str]:
     """Run a batch until nothing of it is new, and return what should not have been raised."""
-    requests = [attrs.evolve(raw.request, prompt=f"{name}, number {number}") for number in range(_BATCH)]
+    requests = [asking(raw, f"{name}, number {number}") for number in range(_BATCH)]
     settings: dict[str, Any] = {
         "ledger": ledger,
         "http": http,
@@ -394,12 +435,12 @@ async def _run_batch(raw: RawProvider, url: str, ledger: SqliteLedger, name: str
         left = await ledger.entries(name, states=[State.NEW, State.CLAIMED, State.SENDING, State.ACCEPTED])
         if not left:
             return []
-    return [f"{name} did not end: {[(entry.request['prompt'], entry.state) for entry in left]}"]
+    return [f"{name} did not end: {[(prompt_of(entry.request), entry.state) for entry in left]}"]
 
 
 def compare(account: Account, entries: list[Entry]) -> Iterator[str]:
     """Yield each difference between the accounts of the server and the ledger that must not be."""
-    by_prompt = {entry.request["prompt"]: entry for entry in entries}
+    by_prompt = {prompt_of(entry.request): entry for entry in entries}
     charged = Counter(prompt for prompt, _ in account.charges)
     for prompt, number in charged.items():
         if number > 1:

@@ -97,6 +97,26 @@ async def test_submit_accepted_with_known_and_new_tasks_is_in_doubt_with_new_one
     assert server.posts == 2
 
 
+@pytest.mark.parametrize("kind", LEDGER_KINDS)
+async def test_submit_accepted_with_hint_of_another_doubt_is_in_doubt(
+    raw: RawProvider, kind: str, tmp_path: Path
+) -> None:
+    """A task that was named for a doubt may be the doubt's: no second submission is accepted with it."""
+    posts = [http_response(raw.accepted("t1"), "502 Bad Gateway"), raw.accepting("t1"), raw.accepting("t2")]
+
+    def respond(request: bytes) -> bytes:
+        return posts.pop(0) if request.startswith(b"POST") else http_response("<html>", "502 Bad Gateway")
+
+    async with responding(respond) as server, ledger_of(kind, tmp_path) as ledger:
+        async with raw.client(server.url, ledger=ledger) as client:
+            doubts = [await in_doubt(client.submit(raw.request)) for _ in range(2)]
+            assert (await client.submit(raw.request)).task_ids == ("t2",)
+            assert {job.task_ids for job in client.jobs()} == {("t2",)}
+    assert "accepted with t1, of another submission" in str(doubts[1])
+    assert [doubt.task_ids for doubt in doubts] == [("t1",)] * 2
+    assert server.posts == 3
+
+
 async def test_submit_accepted_with_task_of_attached_job_is_in_doubt(raw: RawProvider) -> None:
     """A job that was attached by its task id is a live job too."""
     async with accepting_server(raw, raw.accepting("t1")) as server, raw.client(server.url) as client:

@@ -13,8 +13,15 @@ import httpx
 import httpx2
 import pytest
 
-from aiowery import Limits, PollFailed
-from aiowery.errors import NoAnswer, SubmissionInDoubt, UnexpectedResponse
+from aiowery import Limits, PollFailed, PollPolicy, RetryPolicy
+from aiowery.errors import (
+    APIError,
+    AuthenticationError,
+    InvalidRequest,
+    NoAnswer,
+    SubmissionInDoubt,
+    UnexpectedResponse,
+)
 from aiowery.ledger import State
 from tests.support import LEDGER_KINDS, http_response, ledger_of, peer
 from tests.support.raw_providers import RAW_PROVIDERS, RawProvider
@@ -200,6 +207,81 @@ async def test_status_undecodable_response_names_the_reason(
             await client.status("t1")
     assert reason in str(caught.value)
     assert len(server.requests) == 4
+
+
+HEADS: Final = {
+    "coding": lambda status: http_response(HIDDEN, status, content_encoding="br", retry_after="0.01"),
+    "corrupt": lambda status: http_response(HIDDEN, status, content_encoding="gzip", retry_after="0.01"),
+    "too long": lambda status: http_response("x" * 60_000, status, retry_after="0.01"),
+}
+"""Responses whose status line and header fields are whole, and whose body cannot be read."""
+heads: Final = pytest.mark.parametrize("respond", HEADS.values(), ids=HEADS)
+
+
+@heads
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "421 Misdirected Request", "425 Too Early"])
+async def test_submit_undecodable_response_that_is_busy_or_unread_is_sent_again(
+    raw: RawProvider, sending: Callable[[], Any], respond: Callable[[str], bytes], status: str
+) -> None:
+    """The head shows that nothing was charged, as that of a readable page does."""
+    posts = [respond(status), raw.accepting("t1"), http_response(raw.done("t1"))]
+    async with peer(*posts) as server, sending() as http, raw.client(server.url, http=http) as client:
+        assert (await client.run(raw.request)).task_ids == ("t1",)
+        assert client.statistics().in_doubt == 0
+    assert server.posts == 2
+
+
+@heads
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        ("401 Unauthorized", AuthenticationError),
+        ("407 Proxy Authentication Required", APIError),
+        ("413 Content Too Large", InvalidRequest),
+    ],
+)
+async def test_submit_undecodable_response_that_rejects_is_raised(
+    raw: RawProvider,
+    sending: Callable[[], Any],
+    respond: Callable[[str], bytes],
+    status: str,
+    kind: type[APIError],
+    tmp_path: Path,
+) -> None:
+    """It is the error of a page with that status, its entry is new again, and the reason names the body's fault."""
+    async with peer(respond(status)) as server, ledger_of("file", tmp_path) as ledger, sending() as http:
+        async with raw.client(server.url, ledger=ledger, http=http) as client:
+            (outcome,) = [one async for one in client.stream([raw.request], batch="b")]
+        (entry,) = await ledger.entries()
+    assert isinstance(outcome.error, APIError)
+    assert (type(outcome.error), outcome.error.retry_after) == (kind, 0.01)
+    assert "; the request has arrived" in str(outcome.error)
+    assert entry.state is State.NEW
+    assert server.posts == 1
+
+
+@heads
+@pytest.mark.parametrize("status", ["200 OK", "302 Found", "400 Bad Request", "403 Forbidden", "503 Unavailable"])
+async def test_submit_undecodable_response_of_any_other_status_is_a_doubt(
+    raw: RawProvider, sending: Callable[[], Any], respond: Callable[[str], bytes], status: str
+) -> None:
+    """A page with such a status shows nothing, whether it can be read or not."""
+    async with peer(respond(status)) as server, sending() as http, raw.client(server.url, http=http) as client:
+        with pytest.raises(SubmissionInDoubt, match="; the request has arrived"):
+            await client.run(raw.request)
+    assert server.posts == 1
+
+
+async def test_submit_undecodable_rejection_of_the_key_renews_it(raw: RawProvider) -> None:
+    """After a 401 whose body cannot be read, a callable's next key is tried once."""
+    keys = [raw.key, f"{raw.key}-2"]
+    posts = [HEADS["coding"]("401 Unauthorized"), raw.accepting("t1"), http_response(raw.done("t1"))]
+    async with peer(*posts) as server:
+        policies: dict[str, Any] = {"polling": PollPolicy().faster(100), "retries": RetryPolicy().faster(100)}
+        client = raw.make_client(lambda: keys.pop(0) if len(keys) > 1 else keys[0], base_url=server.url, **policies)
+        async with client:
+            assert (await client.run(raw.request)).task_ids == ("t1",)
+    assert server.posts == 2
 
 
 async def test_poll_undecodable_response_is_a_failed_poll(raw: RawProvider, sending: Callable[[], Any]) -> None:

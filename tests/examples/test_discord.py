@@ -112,10 +112,10 @@ async def test_discord_bot_user_at_the_limit_is_refused(bot: Any, platform: Any,
     assert sandbox.weryai.counters.posts == 2
 
 
-async def test_discord_bot_rejected_upload_is_reported(
-    bot: Any, platform: Any, monkeypatch: pytest.MonkeyPatch
+async def test_discord_bot_refused_picture_is_shown_by_its_url_and_id(
+    bot: Any, platform: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """If Discord rejects the upload, the message states it, and the bot continues."""
+    """If Discord refuses the upload, as too large, the message and the log have the picture's address and its id."""
 
     async def fetch(*_: object) -> bytes:
         platform.refusals.append(web.json_response({"code": 40005, "message": "Request entity too large"}, status=413))
@@ -124,4 +124,8 @@ async def test_discord_bot_rejected_upload_is_reported(
     monkeypatch.setattr(WeryAI, "fetch", fetch)
     async with bot() as send:
         await send("a cat")
-    assert platform.texts()[-1] == "The picture is finished, but Discord rejected it."
+    (task,) = sandbox.weryai.tasks
+    first, second = platform.texts()[-1].splitlines()
+    assert first.startswith(f"The picture is finished, but it cannot be shown here. It is at {sandbox.url}/")
+    assert second == f"Its id is {task.id}."
+    assert task.id in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -11,17 +12,19 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from pathlib import Path
 from typing import Any
 
+import anyio
 import attrs
 import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from playwright.async_api import Dialog, Page, async_playwright, expect
+from playwright.async_api import Dialog, Page, Route, async_playwright, expect
 
-from aiowery import PollPolicy, WeryAI
+from aiowery import Limits, PollPolicy, RetryPolicy, WeryAI
 from aiowery.sandbox import FAIL, MODERATED, Fault, Sandbox, faults
 from aiowery.webhook import Receiver, Webhooks
 from examples.fastapi_app import create_app, from_environment
+from examples.user_messages import INVALID_PROMPT
 
 pytestmark = pytest.mark.anyio
 
@@ -124,8 +127,9 @@ async def test_get_picture_after_a_restart_returns_it(make_client: Callable[[], 
 ERROR_RESPONSES = {
     f"a cat {MODERATED}": (422, "The moderation rejected this prompt. Please rephrase it."),
     f"a cat {FAIL}": (502, "This picture could not be made. Another attempt or another prompt may succeed."),
-    "   ": (422, "prompt: String should have at least 1 character"),
-    "x" * 2001: (422, "prompt: String should have at most 2000 characters"),
+    "": (422, INVALID_PROMPT),
+    "   ": (422, INVALID_PROMPT),
+    "x" * 2001: (422, INVALID_PROMPT),
 }
 
 
@@ -134,6 +138,61 @@ async def test_create_picture_error_is_a_status_and_a_sentence(web: httpx.AsyncC
     responses = await asyncio.gather(*(create_picture(web, prompt) for prompt in ERROR_RESPONSES))
     received = [(response.status_code, response.json()) for response in responses]
     assert received == [(status, {"error": message}) for status, message in ERROR_RESPONSES.values()]
+
+
+@pytest.mark.parametrize(
+    ("request_of", "names"),
+    [
+        ({"params": {"wait": 999}, "json": {"prompt": "a cat"}}, "wait"),
+        ({"json": {"prompt": "a cat", "order": "x"}}, "order"),
+        ({"content": "{", "headers": {"content-type": "application/json"}}, "body"),
+    ],
+)
+async def test_create_picture_invalid_request_names_what_is_wrong(
+    web: httpx.AsyncClient, sandbox: Sandbox, request_of: dict[str, Any], names: str
+) -> None:
+    """The sentence has no word of a library, and nothing is sent."""
+    response = await web.post("/pictures", **request_of)
+    assert (response.status_code, response.json()) == (422, {"error": f"This request has no valid {names}."})
+    assert sandbox.weryai.counters.posts == 0
+
+
+async def test_create_picture_order_repeated_is_paid_once(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    """A page that was reloaded before the answer sends its order again, and gets the same picture."""
+    body = {"prompt": "a cat", "order": "order-0123"}
+    sending = [web.post("/pictures", params={"wait": 0}, json=body) for _ in range(3)]
+    ids = {response.json()["id"] for response in await asyncio.gather(*sending)}
+    ids.add((await web.post("/pictures", params={"wait": 0}, json=body)).json()["id"])
+    assert len(ids) == sandbox.weryai.counters.posts == 1
+    other = await web.post("/pictures", params={"wait": 0}, json={**body, "order": "order-0124"})
+    assert other.json()["id"] not in ids
+
+
+async def test_create_picture_provider_away_or_busy_is_said(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection and too much load are two sentences, and both say that nothing was charged."""
+    monkeypatch.setattr("examples.fastapi_app.START_WITHIN", 0.2)
+    once = RetryPolicy(max_attempts=1)
+    away = WeryAI(sandbox.key, base_url="http://127.0.0.1:1", retries=once)
+    busy = WeryAI(sandbox.key, base_url=sandbox.url, limits=Limits(max_queue=1, in_flight=1))
+    async with serving(lambda _: create_app(away)) as url, httpx.AsyncClient(base_url=url) as web:
+        response = await create_picture(web, "a cat")
+    message = "The service cannot be reached. Nothing was charged. Please try again later."
+    assert (response.status_code, response.json()) == (503, {"error": message})
+    async with serving(lambda _: create_app(busy)) as url, httpx.AsyncClient(base_url=url) as web:
+        responses = await asyncio.gather(*(create_picture(web, "a cat", wait=0) for _ in range(4)))
+    message = "The service is busy. Nothing was charged. Please try again later."
+    assert {(one.status_code, one.json()["error"]) for one in responses if one.status_code != 202} == {(503, message)}
+
+
+async def test_download_picture_sends_the_file_as_attachment(web: httpx.AsyncClient) -> None:
+    """The browser saves the file under the picture's id, with the suffix and type of the picture."""
+    picture = (await create_picture(web, "a cat")).json()
+    response = await web.get(f"/pictures/{picture['id']}/file")
+    assert response.content == (await web.get(picture["url"])).content
+    assert response.headers["content-disposition"] == f'attachment; filename="{picture["id"]}.png"'
+    assert response.headers["content-type"] == "image/png"
+    unknown = await web.get("/pictures/task_0123456789ab/file")
+    assert (unknown.status_code, unknown.json()) == (404, {"error": "There is no such picture."})
 
 
 async def test_get_picture_invalid_id_sends_nothing(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
@@ -236,9 +295,12 @@ async def browsing(**settings: Any) -> AsyncIterator[Callable[[], AbstractAsyncC
             yield window
 
 
+LABEL = "What should the picture show?"
+
+
 async def submit_form(page: Page, prompt: str) -> None:
     """Fill in the form and press its button. Both are found by their visible names."""
-    await page.get_by_label("What should the picture show?").fill(prompt)
+    await page.get_by_label(LABEL).fill(prompt)
     await page.get_by_role("button", name="Make the picture").click()
 
 
@@ -292,3 +354,90 @@ async def test_page_shows_errors_and_treats_html_as_text(web: httpx.AsyncClient)
         assert await natural_width(page) > 0
         await expect(page.locator("figcaption")).to_have_text(hostile)
         assert await page.locator("img").count() == 1
+
+
+async def lose_answer(route: Route) -> None:
+    """Let a request reach the server, and lose its answer."""
+    await route.fetch()
+    await route.abort()
+
+
+@needs_chromium
+@pytest.mark.slow("a browser starts")
+async def test_page_reloaded_at_any_time_loses_neither_prompt_nor_picture(
+    web: httpx.AsyncClient, sandbox: Sandbox
+) -> None:
+    """The prompt, an order without an answer, and a picture under way survive a reload, and are paid for once."""
+    fault = RunningUntilReleased()
+    sandbox.inject(Fault(fault, on="status"))
+    async with browsing() as window, window() as page:
+        await page.goto(str(web.base_url))
+        await page.get_by_label(LABEL).fill("a draft")
+        await page.reload()
+        await expect(page.get_by_label(LABEL)).to_have_value("a draft")
+
+        await page.route("**/pictures?*", lose_answer)
+        await submit_form(page, "a cat")
+        await expect(page.get_by_role("status")).to_contain_text("could not be reached")
+        await expect(page.get_by_label(LABEL)).to_have_value("a cat")
+        await page.unroute("**/pictures?*")
+        await page.reload()
+        await expect_progress(page)
+        await expect(page.get_by_label(LABEL)).to_have_value("a cat")
+
+        await page.reload()
+        await expect_progress(page)
+        await expect(page.locator("#elapsed")).to_have_text(re.compile(r"^\d+ s$"))
+        fault.released.set()
+        assert await natural_width(page) > 0
+        await expect(page.locator("figcaption")).to_have_text("a cat")
+        await page.reload()
+        assert await natural_width(page) > 0
+    assert sandbox.weryai.counters.posts == 1
+
+
+@needs_chromium
+@pytest.mark.slow("a browser starts")
+async def test_page_blank_prompt_refused_order_and_keys(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    """Ctrl+Enter sends, a blank prompt is not sent, and a refused order does not show the former picture."""
+    async with browsing(accept_downloads=True) as window, window() as page:
+        await page.goto(str(web.base_url))
+        await submit_form(page, "  ")
+        await expect(page.get_by_role("status")).to_have_text("Please describe the picture.")
+        assert not sandbox.weryai.tasks
+        await page.get_by_label(LABEL).fill("a cat")
+        await page.keyboard.press("Control+Enter")
+        assert await natural_width(page) > 0
+        async with page.expect_download() as downloading:
+            await page.get_by_role("link", name="Download").click()
+        download = await downloading.value
+        path = anyio.Path(await download.path())
+        assert (await path.read_bytes()).startswith(b"\x89PNG")
+        assert download.suggested_filename.endswith(".png")
+        await submit_form(page, "")
+        await expect(page.get_by_role("status")).to_have_text("Please describe the picture.")
+        await expect(page.locator("figure")).to_be_hidden()
+        sandbox.inject(Fault(faults.ErrorResponse(200, 1011, "credits not enough"), on="submit", times=1))
+        await submit_form(page, "a dog")
+        await expect(page.get_by_role("status")).to_have_text("No pictures can be requested at the moment.")
+        await expect(page.locator("figure")).to_be_hidden()
+        await expect(page.get_by_label(LABEL)).to_have_value("a dog")
+        assert "#" not in page.url
+        await page.reload()
+        await expect(page.get_by_label(LABEL)).to_have_value("a dog")
+        await expect(page.locator("figure")).to_be_hidden()
+    assert len(sandbox.weryai.tasks) == 1
+
+
+@needs_chromium
+@pytest.mark.slow("a browser starts")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_page_on_a_phone_fits_its_width(web: httpx.AsyncClient, scheme: str) -> None:
+    """At 375 pixels nothing is wider than the window, in both colour schemes."""
+    settings = {"viewport": {"width": 375, "height": 800}, "color_scheme": scheme}
+    async with browsing(**settings) as window, window() as page:
+        await page.goto(str(web.base_url))
+        await submit_form(page, "a cat " + "x" * 200)
+        assert await natural_width(page) > 0
+        width = await page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 375

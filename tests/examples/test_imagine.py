@@ -11,11 +11,11 @@ from typing import Any, cast
 import attrs
 import pytest
 
-from aiowery import Job, PollPolicy, Snapshot, TaskState, errors
+from aiowery import Job, PollPolicy, Snapshot, TaskState, WeryAI, errors
 from aiowery.weryai import TextToImage
 from examples.fair_queue import FairQueue
-from examples.imagine import imagine, report_progress
-from examples.user_messages import error_message
+from examples.imagine import Picture, imagine, report_progress
+from examples.user_messages import error_message, finished_message
 from tests import support
 
 
@@ -31,7 +31,7 @@ class RecordingReply:
         self.texts.append((asyncio.get_running_loop().time(), text))
         await asyncio.sleep(self.edit_seconds)
 
-    async def show_picture(self, picture: bytes) -> None:
+    async def show_picture(self, picture: Picture) -> None:
         """Refuse the picture, which no test here makes."""
         raise NotImplementedError
 
@@ -100,6 +100,45 @@ async def test_imagine_invalid_prompt_takes_no_slot_and_sends_nothing(prompt: st
         await imagine(client, FairQueue(slots=0), "A", prompt, reply)
     assert [text for _, text in reply.texts] == ["This prompt cannot be sent. It must have 1 to 2,000 characters."]
     assert provider.posts == []
+
+
+@pytest.mark.virtual_time
+async def test_imagine_picture_that_cannot_be_fetched_has_its_url_and_id(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A picture that was paid for is not lost: the message has its address and its id, and the log its id."""
+
+    async def fetch(*_: object) -> bytes:
+        raise errors.DownloadError("cannot fetch it", url="https://files.example.com/task_0.png")
+
+    monkeypatch.setattr(WeryAI, "fetch", fetch)
+    reply = RecordingReply()
+    async with support.client_of(support.FakeWeryAI()) as client:
+        await imagine(client, FairQueue(slots=1), "A", "a cat", reply)
+    assert reply.texts[-1][1] == (
+        "The picture is finished, but it cannot be shown here. It is at https://files.example.com/task_0.png\n"
+        "Its id is task_0."
+    )
+    assert "task_0" in caplog.text
+
+
+@pytest.mark.virtual_time
+async def test_imagine_picture_that_takes_too_long_has_its_id() -> None:
+    """The user can ask for the picture later, by its id."""
+    reply, polling = RecordingReply(), PollPolicy(image_timeout=5.0)
+    async with support.client_of(support.FakeWeryAI(seconds=60), polling=polling) as client:
+        await imagine(client, FairQueue(slots=1), "A", "a cat", reply)
+    message = "This picture takes unusually long. It may still be finished. Its id is task_0."
+    assert reply.texts[-1][1] == message
+
+
+@pytest.mark.parametrize("url", ["data:image/png;base64,AAAA", "https://e.example/" + "x" * 1000, "ftp://e.example/a"])
+def test_finished_message_without_a_short_web_address_has_the_id(url: str) -> None:
+    """An address that a chat cannot show, or that is longer than a message may be, is left out."""
+    message = finished_message(url, "task_1")
+    assert message.endswith("Its id is task_1.")
+    assert url not in message
+    assert len(finished_message("https://e.example/" + "x" * 900, "task_1")) < 2000
 
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.AioweryError)]

@@ -134,18 +134,33 @@ async def test_telegram_bot_rate_limited_request_is_repeated(bot: Any, platform:
     assert len(platform.pictures()) == 1
 
 
-async def test_telegram_bot_rejected_upload_is_reported(
-    bot: Any, platform: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("refused", [1, 2])
+async def test_telegram_bot_refused_picture_is_a_document_or_its_url(
+    bot: Any,
+    platform: Any,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    refused: int,
 ) -> None:
-    """If Telegram rejects the upload, the message states it, and the bot continues."""
+    """If Telegram refuses the photo, as too large, it gets a document; if it refuses that too, the address and id."""
     refusal = {"ok": False, "description": "Request Entity Too Large"}
 
     async def fetch(*_: object) -> bytes:
-        platform.refusals.append(web.json_response(refusal, status=413))
+        platform.refusals.extend(web.json_response(refusal, status=413) for _ in range(refused))
         return b"\x89PNG"
 
     monkeypatch.setattr(WeryAI, "fetch", fetch)
     async with bot() as send:
         await send("/imagine a cat")
-    assert platform.texts()[-1] == "The picture is finished, but Telegram rejected it."
+    (task,) = sandbox.weryai.tasks
+    assert task.id in caplog.text
     assert sandbox.weryai.counters.posts == 1
+    if refused == 1:
+        assert platform.sent[-1].picture == b"\x89PNG"
+        assert "document" in platform.bodies[-1]
+        return
+    assert platform.pictures() == []
+    first, second = platform.texts()[-1].splitlines()
+    assert first.startswith(f"The picture is finished, but it cannot be shown here. It is at {sandbox.url}/")
+    assert second == f"Its id is {task.id}."

@@ -8,6 +8,7 @@ import errno
 import gzip
 import os
 import re
+import stat
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -76,6 +77,19 @@ async def test_download_result_saves_each_asset_by_task_id(tmp_path: Path) -> No
     assert [path.name for path in paths] == ["task_0.png", "task_1.png", "task_2.png"]
     assert files_in(tmp_path / "new" / "out") == ["task_0.png", "task_1.png", "task_2.png"]
     assert all(path.read_bytes() == PNG for path in paths)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files have no mode there")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+async def test_download_without_ledger_file_has_the_mode_of_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
+    """Without a ledger file, whose mode counts, the process's umask decides who may read a picture."""
+    before = os.umask(umask)
+    try:
+        async with peer(png()) as server, client_at(server.url) as client:
+            (path,) = await client.download(Asset(f"{server.url}/x"), tmp_path / "new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 async def test_download_several_assets_with_one_name_are_numbered(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ CONTENTS: Final = {
 }
 """Contents by their suffix; the others are no files."""
 TYPES: Final = ("image/jpeg", "application/octet-stream", "text/html")
-LENGTHS: Final = ("exact", "chunked", "none", "too long")
+LENGTHS: Final = ("exact", "chunked", "none", "too long", "too short")
 RANGES: Final = (
     *("never cut", "continued", "weak etag", "all as a part", "part as 200"),
     *("other version", "no place", "elsewhere", "misfit"),
@@ -53,7 +53,7 @@ class Lie:
     @property
     def is_true(self) -> bool:
         """True if the server hides nothing: whole files, or parts that continue each other."""
-        return self.length != "too long" and self.ranges in {"never cut", "continued"} and not self.coding
+        return not self.length.startswith("too ") and self.ranges in {"never cut", "continued"} and not self.coding
 
     def respond(self, request: bytes) -> bytes:
         """Return the response to a request for the file, or for the rest of it."""
@@ -94,7 +94,8 @@ class Lie:
             ended = b"" if announced else b"0\r\n\r\n"
             return "\r\n".join([*lines, "transfer-encoding: chunked", "", ""]).encode() + chunks + ended
         if self.length != "none" or announced:
-            lines.append(f"content-length: {announced or len(body) + 9 * (self.length == 'too long')}")
+            wrong = {"too long": 9, "too short": -min(9, len(body))}.get(self.length, 0)
+            lines.append(f"content-length: {announced or len(body) + wrong}")
         return "\r\n".join([*lines, "", ""]).encode() + body
 
 
@@ -123,6 +124,8 @@ async def test_download_of_a_lying_server_saves_no_wrong_file(way: Way, content:
             lies = list(lies_about(CONTENTS[content]))
             step = 1 if http is None and content.startswith(".") else EVERY[http is None]
             for number, lie in enumerate(lies[::step]):
+                if way.column and lie.length == "too short":  # the other ways read no further (docs/transport.md)
+                    continue
                 out = tmp_path / str(number)
                 try:
                     (path,) = await client.download(Asset(f"{server.url}/{number}"), out, name="x")

@@ -19,7 +19,8 @@ from aiowery._base.secret import Secret
 from aiowery._core.messages import HttpRequest
 from aiowery._core.urls import parse_hosts
 from aiowery._http.api_key import ApiKeySource
-from aiowery._http.http_client import HttpClient, _SentKey
+from aiowery._http.http_client import HttpClient
+from aiowery._http.sent_key import SentKey
 from aiowery._http.transport import TransportRequest
 from aiowery.errors import (
     AuthenticationError,
@@ -239,7 +240,7 @@ async def test_download_below_the_least_rate_is_given_up(
     make_http: Make, monkeypatch: pytest.MonkeyPatch, *, is_slow_server: bool
 ) -> None:
     """A server that trickles cannot keep a download for ever; the time that the reader itself takes is not counted."""
-    monkeypatch.setattr("aiowery._http.http_client._RATE_SECONDS", 0.05)
+    monkeypatch.setattr("aiowery._http.foreign._RATE_SECONDS", 0.05)
     over = asyncio.Event()
 
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -275,7 +276,17 @@ async def test_send_redirect_is_not_followed(make_http: Make) -> None:
 
 @pytest.mark.parametrize(
     "location",
-    [b"https://xn--/x", b"https://xn--\xc3\xbc/x", b"http://[::1", b"http://x:y/", b"http://\xff\xfe/", b"data:,x"],
+    [
+        *(
+            b"https://xn--/x",
+            b"https://xn--\xc3\xbc/x",
+            b"http://[::1",
+            b"http://x:y/",
+            b"http://\xff\xfe/",
+            b"data:,x",
+        ),
+        "http://127。0。0。18080/x".encode(),
+    ],
 )
 async def test_redirect_to_what_is_no_address_raises_own_error(make_http: Make, location: bytes) -> None:
     """No HTTP library's exception gets through: a response to the provider's client, an error for a download."""
@@ -428,7 +439,7 @@ async def test_key_quoted_by_server_is_redacted() -> None:
 
 def test_repr_of_request_and_key_shows_no_secret() -> None:
     """A traceback that prints local values shows neither the key nor the request's content."""
-    key = _SentKey.from_secret(Secret(KEY))
+    key = SentKey.from_secret(Secret(KEY))
     outgoing = TransportRequest("POST", "https://a.example", "/x", key.headers, b"a secret prompt")
     assert KEY not in repr(key) + repr(outgoing)
     assert "secret" not in repr(outgoing)

@@ -173,6 +173,38 @@ def test_upload_mp4_container_allows_several_extensions(http: httpx.Client, name
     assert upload(http, name, b"\0\0\0\x18" + content + bytes(16))["status"] == 0
 
 
+def tagged(content: bytes, tag: bytes, *, footer: bool = False) -> bytes:
+    """Return a sound behind an ID3 tag, which may hold anything."""
+    length = bytes(len(tag) >> shift & 0x7F for shift in (21, 14, 7, 0))
+    head = b"ID3\x04\x00" + bytes([0x10 if footer else 0]) + length
+    return head + tag + (b"3DI" + head[3:] if footer else b"") + content
+
+
+MP3, FLAC = b"\xff\xfb\x90\x00" + bytes(400), b"fLaC\x00\x00\x00\x22" + bytes(400)
+
+
+@pytest.mark.parametrize("footer", [False, True])
+@pytest.mark.parametrize("tag", [b"", b"TIT2", b"APIC" + PNG * 9, b"fLaC" * 50, b"\xff\xfb" * 200])
+def test_upload_with_an_id3_tag_is_what_follows_the_tag(http: httpx.Client, tag: bytes, footer: bool) -> None:
+    """MP3 begins with a tag, as a rule; FLAC may, and is no MP3 for that."""
+    for name, other, content, media_type in (
+        ("a.mp3", "a.flac", MP3, "audio/mpeg"),
+        ("a.flac", "a.mp3", FLAC, "audio/flac"),
+    ):
+        sound = tagged(content, tag, footer=footer)
+        (url,) = upload(http, name, sound)["data"]["object_url_list"]
+        assert httpx.get(url).headers["content-type"] == media_type
+        assert "does not match extension" in upload(http, other, sound)["message"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"ID3", b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f", b"ID3\x04\x00\x10\x00\x00\x00\x00fLaC"]
+)
+def test_upload_with_a_cut_id3_tag_is_mp3(http: httpx.Client, content: bytes) -> None:
+    """What a tag hides that does not end is not known: it is taken for the usual."""
+    assert upload(http, "a.mp3", content)["status"] == 0
+
+
 def test_uploads_beyond_the_limit_drop_the_oldest() -> None:
     """At most 256 MB are kept, the oldest files are dropped."""
     uploads, film = Uploads(), Upload("a.mp4", bytes(50 * 1024**2), "video/mp4")

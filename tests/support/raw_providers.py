@@ -11,6 +11,7 @@ import attrs
 
 from aiowery import BetterWaifu, Client, Limits, PollPolicy, RetryPolicy, WeryAI
 from aiowery.betterwaifu import GenerateImage
+from aiowery.weryai import Chat
 from tests.support.fake_betterwaifu import KEY as BETTERWAIFU_KEY
 from tests.support.samples import CAT, KEY
 from tests.support.servers import Peer, http_response, responding
@@ -84,6 +85,25 @@ RAW_PROVIDERS: Final = {
         busy={"error": "One active generation at a time"},
     ),
 }
+
+
+DIRECT_CALLS: Final = {
+    "weryai chat": attrs.evolve(
+        RAW_PROVIDERS["weryai"],
+        request=Chat(messages="hello"),
+        accepted=lambda answer_id: {"id": answer_id, "choices": [{"message": {"content": "hi"}}]},
+    ),
+    "betterwaifu v1-images": attrs.evolve(
+        RAW_PROVIDERS["betterwaifu"],
+        request=GenerateImage(prompt="1girl"),
+        make_client=partial(BetterWaifu, edition="v1-images"),
+        accepted=lambda image_id: {
+            "success": True,
+            "data": {"image_id": image_id, "url": _URL.format(image_id), "status": "completed"},
+        },
+    ),
+}
+"""Requests that are answered with the result instead of a task; nothing of them is polled."""
 
 
 @contextlib.asynccontextmanager

@@ -82,6 +82,12 @@ FACTS: Final[Mapping[str, tuple[str, str, str]]] = {
     "a body cut over TLS is an error": ("yes", "in part: if its length is known", "yes"),
     "the head of a response, and the whole, have a limit": ("yes", "yes", "yes"),
     "a length beyond the limit ends the read before the body": ("yes", "no", "no"),
+    "a response that its own length cuts is no JSON, and a doubt": ("yes", "yes", "yes"),
+    "bytes behind the announced end of a download are an error": (
+        "yes, if they come with the end",
+        "no: the file ends there",
+        "no: the file ends there",
+    ),
     "a server that is silent, or accepts nothing, is given up in time": ("yes", "yes", "yes"),
     "bytes that trickle are given up in time": ("yes", "yes", "yes"),
     "a compressed response is decoded within the limit": ("yes", "yes", "yes"),

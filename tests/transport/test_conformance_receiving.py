@@ -23,6 +23,8 @@ UNCLEAR: Final = "a response whose end is unclear is refused"
 CUT: Final = "a body cut over TLS is an error"
 LIMIT: Final = "the head of a response, and the whole, have a limit"
 ANNOUNCED: Final = "a length beyond the limit ends the read before the body"
+OWN_LENGTH: Final = "a response that its own length cuts is no JSON, and a doubt"
+BEHIND: Final = "bytes behind the announced end of a download are an error"
 SILENT: Final = "a server that is silent, or accepts nothing, is given up in time"
 TRICKLE: Final = "bytes that trickle are given up in time"
 CODED: Final = "a compressed response is decoded within the limit"
@@ -236,6 +238,38 @@ async def test_length_beyond_the_limit_ends_the_read(way: Way, tls: Tls) -> None
             await client.send(POST)
         assert (await client.send(POST)).json() == {"ok": 1}
     assert server.connections == 2
+
+
+def with_length(response: bytes, number: int) -> bytes:
+    """Return a response with another Content-Length."""
+    head, _, body = response.partition(b"\r\n\r\n")
+    return head.replace(b"content-length: %d" % len(body), b"content-length: %d" % number) + b"\r\n\r\n" + body
+
+
+@proves(OWN_LENGTH)
+@pytest.mark.parametrize("missing", [1, 3, 9])
+async def test_length_too_small_cuts_a_response(way: Way, tls: Tls, missing: int) -> None:
+    """Each way reads so many bytes as are announced, and what is left of the JSON is none."""
+    response = with_length(http_response({"ok": 1}, connection="close"), len(b'{"ok": 1}') - missing)
+    async with peer(response, tls=tls[0]) as server, way.client(server.url) as client:
+        answer = await client.send(POST)
+        with pytest.raises(UnexpectedResponse, match=r"not JSON|an empty body"):
+            answer.json()
+    assert len(server.requests) == 1
+
+
+@proves(BEHIND)
+async def test_length_too_small_for_a_download_is_an_error(way: Way, tls: Tls) -> None:
+    """A file of which only the beginning was announced is not taken for whole; one that is announced rightly is."""
+    whole = http_response(b"a file of many bytes", connection="close")
+    async with peer(with_length(whole, 7), whole, tls=tls[0]) as server, way.client(server.url) as client:
+        async with client.download(server.url, {}) as body:
+            chunks = body.chunks()
+            assert await anext(chunks) == b"a file "
+            with pytest.raises(NoAnswer, match="bytes follow the announced end of the response"):
+                await anext(chunks)
+        async with client.download(server.url, {}) as body:
+            assert [chunk async for chunk in body.chunks()] == [b"a file of many bytes"]
 
 
 @proves(SILENT)

@@ -23,6 +23,9 @@ _LARGEST_IMAGE = 10 * 1024**2
 _LARGEST_OTHER = 50 * 1024**2
 _KEPT = 256 * 1024**2
 _LONGEST_NAME = 100
+_TAG = b"ID3"
+_TAG_HEAD = 10
+_TAG_HAS_FOOTER = 0x10
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _SIGNATURES = (
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg", {"jpg", "jpeg"}),
@@ -119,12 +122,22 @@ def _media_type(extension: str, content: bytes) -> str:
     """Return the media type of a file. Raises `Refused` (1001) for one that the service would not accept."""
     if extension in _TEXTS and _is_text(content):
         return _TEXTS[extension]
+    beginning = _behind_tag(content)
     for signature, media_type, extensions in _SIGNATURES:
-        if signature.match(content):
+        if signature.match(beginning):
             if extension and extension not in extensions:
                 raise parameter_error("file content does not match extension")
             return media_type
     raise parameter_error("only support image, video and audio")
+
+
+def _behind_tag(content: bytes) -> bytes:
+    """Return the beginning of a file: of FLAC behind an ID3 tag, which may hold a whole picture, what follows it."""
+    if not content.startswith(_TAG) or len(content) < _TAG_HEAD:
+        return content
+    length = _TAG_HEAD * (2 if content[5] & _TAG_HAS_FOOTER else 1)
+    length += sum((byte & 0x7F) << shift for byte, shift in zip(content[6:_TAG_HEAD], (21, 14, 7, 0), strict=True))
+    return content[length:] if content.startswith(b"fLaC", length) else content
 
 
 def _is_text(content: bytes) -> bool:
