@@ -119,7 +119,7 @@ class PooledHttpTransport(Transport):
 
     def _clocks(self, outgoing: TransportRequest) -> Clocks:
         idle = outgoing.timeout or self._timeout
-        return Clocks(idle, total_limit(idle))
+        return Clocks(idle, idle, total_limit(idle))
 
     async def _send_paid(
         self, origin: Origin, request: OutgoingRequest, clocks: Clocks, max_bytes: int, before_send: BeforeSend

@@ -40,9 +40,14 @@ _KEEP_ALIVE: Final = re.compile(rb"(timeout|max)\s*=\s*\"?(\d{1,9})", re.IGNOREC
 
 
 class Clocks(NamedTuple):
-    """The limits of one exchange in seconds: between bytes in either direction, and from the first byte to the end."""
+    """The limits of one exchange in seconds.
 
-    idle: float = 30.0
+    `read`: until the server sends the next bytes; `write`: until it accepts the next; `total`: from the first byte that
+    is written to the end of the response.
+    """
+
+    read: float = 30.0
+    write: float = 30.0
     total: float = inf
 
 
@@ -91,10 +96,12 @@ class Connection(asyncio.BufferedProtocol):
         "_cuts_body",
         "_failure",
         "_is_busy",
+        "_is_draining",
         "_is_lost",
         "_is_made",
         "_is_paused",
         "_is_streaming",
+        "_is_uploading",
         "_max_body",
         "_owner",
         "_poll",
@@ -139,6 +146,8 @@ class Connection(asyncio.BufferedProtocol):
         self._cuts_body = False
         self._unread = 0
         self._is_busy = False
+        self._is_draining = False
+        self._is_uploading = False
         self._is_streaming = False
         self._is_paused = False
         self._is_lost = False
@@ -185,6 +194,7 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(failure)
             return
         self._unread += nbytes
+        self._is_draining = False
         self.deadline = inf if reader.is_complete else self._idle_deadline()
         if reader.status and (reader.is_complete or self._is_streaming or self._body_is_long_enough()):
             self._wake()
@@ -272,13 +282,10 @@ class Connection(asyncio.BufferedProtocol):
             self.deadline = inf
         elif now >= self._total_deadline:
             self._fail(ReadTimeout(f"the response was not complete within {self._clocks.total:g} s"))
-        elif self._is_writing and self._transport.get_write_buffer_size() < self._buffered:
-            self._buffered = self._transport.get_write_buffer_size()
-            self.deadline = self._idle_deadline()
-        elif self._is_writing:
-            self._fail(WriteTimeout(f"the server accepted no bytes for {self._clocks.idle:g} s"))
+        elif self._is_draining:
+            self._check_progress()
         else:
-            self._fail(ReadTimeout(f"the server sent no bytes for {self._clocks.idle:g} s"))
+            self._fail(ReadTimeout(f"the server sent no bytes for {self._clocks.read:g} s"))
 
     def close(self) -> None:
         """End the exchange under way because the transport closes."""
@@ -424,10 +431,11 @@ class Connection(asyncio.BufferedProtocol):
         self._unread = 0
         self._body_sent = 0
         self._cuts_body = False
-        self._buffered = inf
+        self._is_draining = False
+        self._is_uploading = False
         self._clocks = clocks
         self._total_deadline = now + clocks.total
-        self.deadline = min(now + clocks.idle, self._total_deadline)
+        self.deadline = min(now + clocks.read, self._total_deadline)
         self._owner.sweep_by(self.deadline)
         self._requests_left -= 1
 
@@ -443,6 +451,28 @@ class Connection(asyncio.BufferedProtocol):
         # A plain transport passes its first bytes to the system now, and closes if that fails. TLS does not show it.
         if transport.is_closing() and transport.get_extra_info("ssl_object") is None:
             raise ConnectionUnusable("the connection was lost before the request was written")
+        if self._is_writing:
+            self._limit_writing()
+
+    def _limit_writing(self) -> None:
+        """Apply the limit of writing while bytes wait for the system; without any, that of reading."""
+        self._is_draining = self._is_writing
+        self._buffered = inf
+        self.deadline = self._idle_deadline()
+        self._owner.sweep_by(self.deadline)
+
+    def _check_progress(self) -> None:
+        """End the exchange if the system has accepted nothing since the last check. After the last byte, time to read.
+
+        The source of a streamed body may rest.
+        """
+        left = self._transport.get_write_buffer_size()
+        if left and left >= self._buffered:
+            self._fail(WriteTimeout(f"the server accepted no bytes for {self._clocks.write:g} s"))
+            return
+        self._buffered = left
+        self._is_draining = left > 0
+        self.deadline = self._total_deadline if self._is_uploading and not left else self._idle_deadline()
 
     async def _send_while_waiting(self, body: AsyncIterable[bytes], length: int | None) -> None:
         """Write a streamed body until the response begins, so that an early refusal ends the upload."""
@@ -464,18 +494,21 @@ class Connection(asyncio.BufferedProtocol):
         raise self._failure_within_body() from self._failure
 
     async def _send_body(self, body: AsyncIterable[bytes], length: int | None) -> None:
+        self._is_uploading = True
         self.deadline = self._total_deadline  # the source may rest
         async for part in body:
             for start in range(0, len(part), _WRITE_BYTES):
                 await self._write_piece(part[start : start + _WRITE_BYTES], length)
-            self.deadline = self._idle_deadline() if self._is_writing else self._total_deadline
+            if not self._is_writing:
+                self.deadline = self._total_deadline
         if length is not None and self._body_sent < length:
             raise WriteError(f"the body has {self._body_sent} bytes, not the {length} that its header announces")
         if not self.is_open:
             raise self._failure_within_body()
         if length is None:
             self._transport.write(b"0\r\n\r\n")
-        self.deadline = self._idle_deadline()
+        self._is_uploading = False
+        self._limit_writing()
 
     async def _write_piece(self, piece: bytes, length: int | None) -> None:
         """Write a piece of the body, as a chunk if it has no length, and wait until the system accepts more."""
@@ -485,8 +518,7 @@ class Connection(asyncio.BufferedProtocol):
             raise self._failure_within_body()
         self._transport.write(piece if length is not None else b"%x\r\n%b\r\n" % (len(piece), piece))
         self._body_sent += len(piece)
-        self._buffered = inf
-        self.deadline = self._idle_deadline()
+        self._limit_writing()
         # The loop reads in between, so that an early response is noticed.
         await asyncio.sleep(0)
         if self._writable is not None:
@@ -549,7 +581,8 @@ class Connection(asyncio.BufferedProtocol):
             raise failure
 
     def _idle_deadline(self) -> float:
-        return min(self.loop.time() + self._clocks.idle, self._total_deadline)
+        idle = self._clocks.write if self._is_draining else self._clocks.read
+        return min(self.loop.time() + idle, self._total_deadline)
 
     def _fail(self, failure: httpx.TransportError) -> None:
         self._failure = self._failure or failure

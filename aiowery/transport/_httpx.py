@@ -206,9 +206,6 @@ def _check_framing(headers: list[tuple[bytes, bytes]], body_length: int | None) 
 
 
 def _timeouts(timeout: Mapping[str, Any]) -> tuple[LeaseTerms, Clocks]:
-    idle = [timeout[name] for name in ("read", "write") if timeout.get(name) is not None]
-    total = timeout.get("total")
-    return (
-        LeaseTerms(timeout.get("pool"), timeout.get("connect")),
-        Clocks(max(idle, default=inf), inf if total is None else total),
-    )
+    limits = (timeout.get(name) for name in Clocks._fields)
+    clocks = Clocks(*(inf if limit is None else limit for limit in limits))
+    return LeaseTerms(timeout.get("pool"), timeout.get("connect")), clocks

@@ -20,7 +20,7 @@ if importlib.util.find_spec("uvloop") is not None:
     BACKENDS.append(pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop"))
 
 QUICK = LeaseTerms(1.0, 1.0)
-CLOCKS = Clocks(idle=1.0, total=3.0)
+CLOCKS = Clocks(read=1.0, write=1.0, total=3.0)
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,7 @@ from aiowery.transport import (
     ReadTimeout,
     RemoteProtocolError,
     WriteError,
+    WriteTimeout,
     encode_head,
 )
 from tests.support import http_response, peer, serving
@@ -293,7 +294,7 @@ async def test_exchange_body_beyond_the_limit_ends_the_read(make_pool: MakePool)
 
 
 async def test_exchange_clocks_end_a_silent_and_a_trickling_server(make_pool: MakePool) -> None:
-    """Silence ends after `idle`; a byte now and then does not help beyond `total`."""
+    """Silence ends after `read`, whatever `write` is; a byte now and then does not help beyond `total`."""
 
     async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -307,8 +308,8 @@ async def test_exchange_clocks_end_a_silent_and_a_trickling_server(make_pool: Ma
 
     loop = asyncio.get_running_loop()
     for script, clocks, text, seconds in (
-        (silent, Clocks(idle=0.05), "sent no bytes for 0.05 s", 0.05),
-        (trickling, Clocks(idle=0.5, total=0.1), "not complete within 0.1 s", 0.1),
+        (silent, Clocks(read=0.05), "sent no bytes for 0.05 s", 0.05),
+        (trickling, Clocks(read=0.5, total=0.1), "not complete within 0.1 s", 0.1),
     ):
         pool = make_pool()
         async with serving(script) as url:
@@ -320,6 +321,35 @@ async def test_exchange_clocks_end_a_silent_and_a_trickling_server(make_pool: Ma
         assert text in str(caught.value)
         assert seconds - 0.01 <= elapsed < seconds + 0.3
         assert facts_of(caught.value)[0] is False
+
+
+async def test_exchange_server_that_accepts_nothing_is_given_up_after_the_write_clock(make_pool: MakePool) -> None:
+    """The limit of writing is its own: reading may take longer."""
+
+    async def script(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.5)
+
+    pool = make_pool()
+    async with serving(script) as url:
+        with pytest.raises(WriteTimeout, match=r"accepted no bytes for 0\.05 s"):
+            await send(pool, url, post(b"x" * 30_000_000), clocks=Clocks(read=30.0, write=0.05))
+        await pool.aclose()
+
+
+async def test_exchange_body_that_left_just_now_gives_the_server_time_to_respond(make_pool: MakePool) -> None:
+    """The time to read begins with the last byte of the request, not with the last look at it."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.3)
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(30_000_000)
+        await asyncio.sleep(0.15)
+        writer.write(OK)
+
+    pool = make_pool()
+    async with serving(script) as url:
+        assert await send(pool, url, post(b"x" * 30_000_000), clocks=Clocks(read=0.2, write=0.2)) == (200, b"ok")
+        await pool.aclose()
 
 
 async def test_exchange_cancelled_ends_its_connection(make_pool: MakePool) -> None:
@@ -514,7 +544,7 @@ async def test_stream_connection_lost_while_the_source_rests_ends_it(make_pool: 
 
 
 async def test_stream_early_response_waits_for_its_reader(make_pool: MakePool) -> None:
-    """A whole response that came while the body was written is kept beyond the idle clock."""
+    """A whole response that came while the body was written is kept beyond the clocks."""
 
     async def endless() -> AsyncIterator[bytes]:
         while True:
@@ -530,7 +560,7 @@ async def test_stream_early_response_waits_for_its_reader(make_pool: MakePool) -
     pool = make_pool()
     async with serving(script) as url:
         async with pool.lease(origin_of(url), QUICK) as connection:
-            head = await connection.start_stream(upload(endless(), None), Clocks(idle=0.05))
+            head = await connection.start_stream(upload(endless(), None), Clocks(read=0.05, write=0.05))
             await asyncio.sleep(0.2)
             assert (head.status, await connection.next_part()) == (413, b"too large")
         await pool.aclose()
@@ -625,8 +655,8 @@ async def test_connection_released_after_its_loss_frees_its_place(make_pool: Mak
         await pool.aclose()
 
 
-async def test_stream_source_that_rests_longer_than_the_idle_clock_is_waited_for(make_pool: MakePool) -> None:
-    """The idle clock counts the server's silence, not the time that the body's source takes."""
+async def test_stream_source_that_rests_longer_than_the_clocks_is_waited_for(make_pool: MakePool) -> None:
+    """The clocks count the server's silence, not the time that the body's source takes."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"0\r\n\r\n")
@@ -636,6 +666,6 @@ async def test_stream_source_that_rests_longer_than_the_idle_clock_is_waited_for
     async with serving(script) as url:
         async with pool.lease(origin_of(url), QUICK) as connection:
             body = stream_of(b"a", b"b", pause=0.15)
-            head = await connection.start_stream(upload(body, None), Clocks(idle=0.05))
+            head = await connection.start_stream(upload(body, None), Clocks(read=0.05, write=0.05))
             assert head.status == 200
         await pool.aclose()

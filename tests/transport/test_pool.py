@@ -349,7 +349,7 @@ async def _nothing(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> Non
 
 def test_clocks_are_seconds() -> None:
     """The defaults are those of the client: half a minute between bytes, no limit of the whole."""
-    assert Clocks() == (30.0, float("inf"))
+    assert Clocks() == (30.0, 30.0, float("inf"))
 
 
 async def test_pool_dial_cancelled_again_and_again_loses_no_place(make_pool: MakePool, tls: Any) -> None:

@@ -33,15 +33,15 @@ class Events:
     def __init__(self, at: str = "", act: Callable[[], Awaitable[None]] | None = None) -> None:
         self.names: list[str] = []
         self.values: dict[str, Mapping[str, Any]] = {}
-        self._at = at
-        self._act = act
+        self.at = at
+        self.act = act
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         """Keep the event, and act at the chosen one."""
         self.names.append(event)
         self.values[event] = info
-        if event == self._at and self._act is not None:
-            await self._act()
+        if event == self.at and self.act is not None:
+            await self.act()
 
 
 async def _refuse() -> None:
@@ -77,13 +77,21 @@ async def _cut(client: httpx.AsyncClient, url: str, trace: Events) -> None:
 
 async def _timed_out(client: httpx.AsyncClient, url: str, trace: Events) -> None:
     with pytest.raises(httpx.ReadTimeout):
-        await client.get(f"{url}/silent", extensions={"trace": trace}, timeout=0.05)
+        await client.get(f"{url}/silent", extensions={"trace": trace}, timeout=httpx.Timeout(5.0, read=0.05))
 
 
 async def _cancelled(client: httpx.AsyncClient, url: str, trace: Events) -> None:
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await client.get(f"{url}/silent", extensions={"trace": trace})
+    waiting = asyncio.Event()
+
+    async def report() -> None:
+        waiting.set()
+
+    trace.at, trace.act = "http11.receive_response_headers.started", report
+    sending = asyncio.create_task(client.get(f"{url}/silent", extensions={"trace": trace}))
+    await waiting.wait()
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
 
 
 async def _respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
