@@ -71,11 +71,16 @@ def clean_name(text: str, max_bytes: int = _MAX_NAME) -> str:
     Letters keep their accents. Those that the encoding of the file system lacks become similar ones or are left out.
     The name of a device of Windows, such as "nul", gets a suffix.
     """
-    composed = unicodedata.normalize("NFC", text[:_MAX_READ].encode("utf-8", "ignore").decode())
-    joined = unicodedata.normalize("NFC", _UNSAFE.sub(_joined, composed))
+    whole = composed(text[:_MAX_READ].encode("utf-8", "ignore").decode())
+    joined = composed(_UNSAFE.sub(_joined, whole))
     name = _cut_name(_encodable(_cut_name(joined, max_bytes)), max_bytes)
     base, dot, rest = name.partition(".")
     return _cut_name(f"{base}-file{dot}{rest}", max_bytes) if base.lower() in _RESERVED else name
+
+
+def composed(text: str) -> str:
+    """Return a text in Unicode's form NFC, in which each letter is written in one way."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _joined(found: re.Match[str]) -> str:

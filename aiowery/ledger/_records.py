@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
+from aiowery._base.text import composed
 from aiowery.errors import BudgetExceeded, LedgerError
 from aiowery.ledger._states import State
 
@@ -142,18 +142,18 @@ class BatchSummary:
 
 def hash_request(request: Mapping[str, Any]) -> str:
     """Return the hash of a request as JSON; the order of its names and the composition of its letters do not matter."""
-    serialized = json.dumps(_composed(request), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    serialized = json.dumps(_with_composed_texts(request), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.blake2b(serialized.encode(), digest_size=16).hexdigest()
 
 
-def _composed(value: Any) -> Any:
+def _with_composed_texts(value: Any) -> Any:
     """Return a JSON value whose texts are in Unicode's form NFC: systems differ in how they write one letter."""
     if isinstance(value, str):
-        return unicodedata.normalize("NFC", value)
+        return composed(value)
     if isinstance(value, Mapping):
-        return {name: _composed(member) for name, member in value.items()}
+        return {name: _with_composed_texts(member) for name, member in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_composed(member) for member in value]
+        return [_with_composed_texts(member) for member in value]
     return value
 
 
