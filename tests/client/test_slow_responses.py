@@ -121,7 +121,8 @@ async def test_fetch_trickling_head_raises_download_error(raw: RawProvider, http
     async with trickling(name, None) as server:
         settings = {"http": http, "http_timeout": TIMEOUT, "retries": RetryPolicy(max_attempts=1)}
         async with asyncio.timeout(3), raw.client(server.url, **settings) as client:
-            with pytest.raises(DownloadError, match=r"did not begin within|more than 16 came"):
+            # On a busy machine a byte of the server may come later than httpx waits for it.
+            with pytest.raises(DownloadError, match=r"did not begin within|more than 16 came|ReadTimeout"):
                 await client.fetch(Asset(f"{server.url}/1.png"))
 
 
