@@ -179,7 +179,7 @@ class CircuitBreakerModel(RuleBasedStateMachine):
         assert allowed == (self.under_way if self.open else [one for one in self.under_way if one is self.probe])
         assert (self.breaker.reason is None) is self.open
         assert self.breaker.failed_probes == self.failed
-        assert self.breaker.retry_in <= 600 + 1e-6
+        assert self.breaker.retry_in <= 600
 
 
 TestCircuitBreakerModel = CircuitBreakerModel.TestCase
