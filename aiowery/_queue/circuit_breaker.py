@@ -61,8 +61,11 @@ class CircuitBreakerState:
 
     @property
     def retry_in(self) -> float:
-        """Seconds until the next free read is due; 0 outside a pause."""
-        return max(0.0, self.retry_at - self._clock()) if self.phase is BreakerPhase.PAUSED else 0.0
+        """Seconds until the next free read is due, never more than the pause is long; 0 outside a pause."""
+        if self.phase is not BreakerPhase.PAUSED:
+            return 0.0
+        # Rounding can make a difference of two times longer than the pause.
+        return max(0.0, min(self.retry_at - self._clock(), self._pause_after(self.failed_probes)))
 
     def try_admit(self, submission: object) -> bool:
         """Return True if the submission may be admitted; it becomes the probe if the breaker is ready for one."""

@@ -96,7 +96,6 @@ class Connection(asyncio.BufferedProtocol):
         "_cuts_body",
         "_failure",
         "_is_busy",
-        "_is_draining",
         "_is_lost",
         "_is_made",
         "_is_paused",
@@ -142,11 +141,10 @@ class Connection(asyncio.BufferedProtocol):
         self._total_deadline = inf
         self._max_body: float = 0
         self._body_sent = 0
-        self._buffered: float = inf
+        self._buffered: float = 0
         self._cuts_body = False
         self._unread = 0
         self._is_busy = False
-        self._is_draining = False
         self._is_uploading = False
         self._is_streaming = False
         self._is_paused = False
@@ -194,7 +192,7 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(failure)
             return
         self._unread += nbytes
-        self._is_draining = False
+        self._buffered = 0
         self.deadline = inf if reader.is_complete else self._idle_deadline()
         if reader.status and (reader.is_complete or self._is_streaming or self._body_is_long_enough()):
             self._wake()
@@ -282,7 +280,7 @@ class Connection(asyncio.BufferedProtocol):
             self.deadline = inf
         elif now >= self._total_deadline:
             self._fail(ReadTimeout(f"the response was not complete within {self._clocks.total:g} s"))
-        elif self._is_draining:
+        elif self._buffered:
             self._check_progress()
         else:
             self._fail(ReadTimeout(f"the server sent no bytes for {self._clocks.read:g} s"))
@@ -431,7 +429,7 @@ class Connection(asyncio.BufferedProtocol):
         self._unread = 0
         self._body_sent = 0
         self._cuts_body = False
-        self._is_draining = False
+        self._buffered = 0
         self._is_uploading = False
         self._clocks = clocks
         self._total_deadline = now + clocks.total
@@ -456,8 +454,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _limit_writing(self) -> None:
         """Apply the limit of writing while bytes wait for the system; without any, that of reading."""
-        self._is_draining = self._is_writing
-        self._buffered = inf
+        self._buffered = inf if self._is_writing else 0
         self.deadline = self._idle_deadline()
         self._owner.sweep_by(self.deadline)
 
@@ -471,7 +468,6 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(WriteTimeout(f"the server accepted no bytes for {self._clocks.write:g} s"))
             return
         self._buffered = left
-        self._is_draining = left > 0
         self.deadline = self._total_deadline if self._is_uploading and not left else self._idle_deadline()
 
     async def _send_while_waiting(self, body: AsyncIterable[bytes], length: int | None) -> None:
@@ -581,7 +577,7 @@ class Connection(asyncio.BufferedProtocol):
             raise failure
 
     def _idle_deadline(self) -> float:
-        idle = self._clocks.write if self._is_draining else self._clocks.read
+        idle = self._clocks.write if self._buffered else self._clocks.read
         return min(self.loop.time() + idle, self._total_deadline)
 
     def _fail(self, failure: httpx.TransportError) -> None:

@@ -340,15 +340,15 @@ async def test_exchange_body_that_left_just_now_gives_the_server_time_to_respond
     """The time to read begins with the last byte of the request, not with the last look at it."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.5)
         await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(30_000_000)
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.4)  # the next look at the request is between
         writer.write(OK)
 
     pool = make_pool()
     async with serving(script) as url:
-        assert await send(pool, url, post(b"x" * 30_000_000), clocks=Clocks(read=0.2, write=0.2)) == (200, b"ok")
+        assert await send(pool, url, post(b"x" * 30_000_000), clocks=Clocks(read=2.0, write=0.4)) == (200, b"ok")
         await pool.aclose()
 
 
