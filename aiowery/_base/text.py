@@ -79,7 +79,7 @@ def clean_name(text: str, max_bytes: int = _MAX_NAME) -> str:
 
 
 def composed(text: str) -> str:
-    """Return a text in Unicode's form NFC, in which each letter is written in one way."""
+    """Return a text in Unicode's form NFC, in which equal letters are equal code points."""
     return unicodedata.normalize("NFC", text)
 
 
