@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from aiowery._base.snapshot import Snapshot, TaskState
 from aiowery._core.codec import named_ids
-from aiowery._core.messages import HttpResponse
+from aiowery._core.messages import HttpResponse, names_http_status
 from aiowery._core.request import Accepted
 from aiowery.betterwaifu._api_errors import response_error
 from aiowery.betterwaifu._schema import (
@@ -35,7 +35,7 @@ _WRAPPER_FIELDS: Final = ("data", "generation", "job")
 def is_own_response(response: HttpResponse) -> bool:
     """Return True for an object with an `error`, or with the fields of a job, a picture, the account or the models.
 
-    A redirect is not BetterWaifu's own response, whatever its body holds.
+    An `error` is a text or an object. One beside an HTTP status as code is a gateway's. A redirect is not BetterWaifu's own response, whatever its body holds.
     """
     return _is_own(response, response.json_or_none())
 
@@ -43,7 +43,8 @@ def is_own_response(response: HttpResponse) -> bool:
 def _is_own(response: HttpResponse, body: Any) -> bool:
     if response.redirect or not isinstance(body, Mapping):
         return False
-    if body.get("error"):
+    error = body.get("error")
+    if error and isinstance(error, (str, Mapping)) and not names_http_status(body, error):
         return True
     return response.success and (any(map(_has_work_fields, _parts(body))) or not _READ_FIELDS.isdisjoint(body))
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from aiowery._core.messages import HttpResponse, mentions
+from aiowery._core.messages import HttpResponse, is_http_status, mentions
 from aiowery.errors import (
     AioweryError,
     APIError,
@@ -98,7 +98,7 @@ _MAX_CODE_DIGITS: Final = 20
 def response_error(response: HttpResponse, body: Any) -> AioweryError:
     """Return the error that this response means; `body` is its JSON, or None."""
     envelope = body if isinstance(body, Mapping) else {}
-    code, text = envelope_code(response, body), reason_text(envelope)
+    code, text = envelope_code(body), reason_text(envelope)
     request_id = response.request_id_in(envelope, envelope.get("data"))
     if response.success and code is None:
         return UnexpectedResponse(
@@ -125,11 +125,13 @@ def ends_task(error: APIError) -> bool:
     return error.is_own and (error.code in _TASK_CODES or mentions(error.message, _GENERATION_FAILED))
 
 
-def envelope_code(response: HttpResponse, body: Any) -> int | str | None:
-    """Return the code in the provider's envelope, None if the body is not such an envelope."""
+def envelope_code(body: Any) -> int | str | None:
+    """Return the code in the provider's envelope, None if the body is not such an envelope.
+
+    An HTTP status as code is a gateway's. Only 200 is WeryAI's own too.
+    """
     code = _status_code(body) if isinstance(body, Mapping) else None
-    # Error pages of gateways repeat the HTTP status.
-    return None if code == response.http_status and not response.success else code
+    return None if is_http_status(code) and code != HTTPStatus.OK else code
 
 
 def _error_type(http_status: int, code: int | str | None, text: str) -> type[APIError]:

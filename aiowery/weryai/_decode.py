@@ -14,9 +14,9 @@ from typing import Any, Final
 from aiowery._base.snapshot import Asset, Snapshot, TaskState
 from aiowery._core.codec import named_ids, structure
 from aiowery._core.media import clean_url
-from aiowery._core.messages import HttpResponse
+from aiowery._core.messages import HttpResponse, names_http_status
 from aiowery._core.request import Accepted
-from aiowery.errors import APIError, UnexpectedResponse
+from aiowery.errors import AioweryError, APIError, UnexpectedResponse
 from aiowery.weryai._api_errors import envelope_code, reason_text, response_error
 from aiowery.weryai._schema import TaskBody, converter, read_credits, read_report, read_text, valid_ids
 from aiowery.weryai.requests._base import WeryAIRequest
@@ -58,8 +58,8 @@ def is_known_status(raw_status: str) -> bool:
 def is_own_response(response: HttpResponse) -> bool:
     """Return True for a success or a refusal in the envelope, or in the form of the chat endpoints, which have none.
 
-    The code of a refusal is a number: gateways write words, or repeat the HTTP status. A redirect is not WeryAI's own
-    response, whatever its body holds.
+    The code of a refusal is a number: gateways write words, or an HTTP status. A redirect is not WeryAI's own response,
+    whatever its body holds. The errors of an endpoint with an envelope do not go by the form of chat (`unwrap_body`).
     """
     return _is_own(response, response.json_or_none())
 
@@ -67,20 +67,17 @@ def is_own_response(response: HttpResponse) -> bool:
 def _is_own(response: HttpResponse, body: Any) -> bool:
     if response.redirect or not isinstance(body, Mapping):
         return False
-    code = envelope_code(response, body)
+    code = envelope_code(body)
     if code is not None and str(code).strip().casefold() in _SUCCESS:
         return response.success
-    return isinstance(code, int) or (bool(_choices(body)) if response.success else _is_chat_refusal(response, body))
+    return isinstance(code, int) or (bool(_choices(body)) if response.success else _is_chat_refusal(body))
 
 
-def _is_chat_refusal(response: HttpResponse, body: Mapping[str, Any]) -> bool:
-    """Return True for an error in OpenAI's form. Gateways that have a similar one repeat the HTTP status in it."""
+def _is_chat_refusal(body: Mapping[str, Any]) -> bool:
+    """Return True for an error in OpenAI's form."""
     error = body.get("error")
-    return (
-        isinstance(error, Mapping)
-        and bool(read_text(error.get("message")))
-        and (error.get("code") != response.http_status)
-    )
+    has_text = isinstance(error, Mapping) and bool(read_text(error.get("message")))
+    return has_text and not names_http_status(body, error)
 
 
 def unwrap_envelope(response: HttpResponse) -> tuple[Any, str | None]:
@@ -99,9 +96,17 @@ def read_body(response: HttpResponse) -> Any:
 def unwrap_body(response: HttpResponse, body: Any) -> tuple[Any, str | None]:
     """Return the data of the envelope `body` and the request id, or raise the error that the response means."""
     if not response.success or not isinstance(body, Mapping) or not _is_success(body):
-        raise response_error(response, body)
+        raise _envelope_error(response, body)
     data = body.get("data")
     return data, response.request_id_in(body, data)
+
+
+def _envelope_error(response: HttpResponse, body: Any) -> AioweryError:
+    """Return the error of an endpoint with an envelope, where only an envelope with a code is a refusal."""
+    error = response_error(response, body)
+    if isinstance(error, APIError):
+        error.is_own = isinstance(envelope_code(body), int)
+    return error
 
 
 def decode_accepted(response: HttpResponse) -> Accepted:
