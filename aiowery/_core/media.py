@@ -22,6 +22,16 @@ MAX_FILE_BYTES: Final = 256 * 1024**2
 
 _NO_LIMITS: Final[Mapping[AssetKind, int]] = {}
 _URL: Final = re.compile(r"(?:https?://|data:)", re.IGNORECASE)
+# White space, control characters, and those without a width, such as a byte order mark.
+_BLANK: Final = (
+    "".join(
+        map(
+            chr,
+            (*range(0x21), *range(0x7F, 0xA1), *range(0x2000, 0x2010), *range(0x2028, 0x2030), *range(0x205F, 0x2061)),
+        )
+    )
+    + "\u3000\ufeff"
+)
 _WEB_HOST: Final = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
 
 
@@ -68,11 +78,11 @@ def is_url(text: str) -> bool:
 
 
 def clean_url(value: object) -> str | None:
-    """Return a URL in a response without the white space around it; None for anything but http, https and data.
+    """Return a URL in a response without the blank characters around it; None for anything but http, https and data.
 
     Such as "null", base64 alone, or a list that is written as text.
     """
-    url = value.strip() if isinstance(value, str) else ""
+    url = value.strip(_BLANK) if isinstance(value, str) else ""
     is_data = url[:5].lower() == "data:" and "," in url
     return url if is_data or _WEB_HOST.match(url) else None
 

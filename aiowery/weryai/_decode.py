@@ -15,9 +15,10 @@ from aiowery._base.snapshot import Asset, Snapshot, TaskState
 from aiowery._core.codec import named_ids, structure
 from aiowery._core.media import clean_url
 from aiowery._core.messages import HttpResponse, names_http_status
+from aiowery._core.reasons import reason_in
 from aiowery._core.request import Accepted
 from aiowery.errors import AioweryError, APIError, UnexpectedResponse
-from aiowery.weryai._api_errors import envelope_code, reason_text, response_error
+from aiowery.weryai._api_errors import envelope_code, response_error
 from aiowery.weryai._schema import TaskBody, converter, read_credits, read_report, read_text, valid_ids
 from aiowery.weryai.requests._base import WeryAIRequest
 from aiowery.weryai.requests._chat import choice_text
@@ -334,7 +335,7 @@ def _snapshot(
         state=state,
         raw_status=body.raw_status,
         assets=assets,
-        reason=_reason(body, envelope if state is TaskState.FAILED else {}, has_output=bool(assets or body.text)),
+        reason=_reason(body, raw, envelope, has_output=bool(assets or body.text)),
         credits=body.cost_credits,
         text=body.text,
         script=body.lines,
@@ -344,15 +345,19 @@ def _snapshot(
     )
 
 
-def _reason(body: TaskBody, envelope: Any, *, has_output: bool) -> str | None:
-    """Return the first text that explains a failure, or what there is in place of an output."""
-    texts = [*body.reasons, reason_text(envelope if isinstance(envelope, Mapping) else {})]
-    meaningless = {*_SUCCESS, body.raw_status.casefold(), ""}
-    reason = next((text for text in texts if text.strip().casefold() not in meaningless), None)
-    if reason is not None or has_output:
-        return reason
-    unusable = dict.fromkeys(chain(body.unusable(), body.task_result.unusable(), body.output.unusable()))
-    return f"no url in {', '.join(unusable)}"[:_MAX_REASON] if unusable else None
+def _reason(body: TaskBody, raw: Mapping[str, Any], envelope: Any, *, has_output: bool) -> str | None:
+    """Return what explains a failure, and what there is in place of an output."""
+    is_failed = to_state(body.raw_status) is TaskState.FAILED
+    places = (raw.get("task_result"), raw, raw.get("output"), envelope if is_failed else None)
+    reason = reason_in(*places, status=body.raw_status)
+    is_explained = has_output or (is_failed and reason is not None)
+    return reason if is_explained else "; ".join(filter(None, (reason, _unusable(body)))) or None
+
+
+def _unusable(body: TaskBody) -> str | None:
+    """Return what there is in places of outputs, as text; None if there is nothing."""
+    found = dict.fromkeys(chain(body.unusable(), body.task_result.unusable(), body.output.unusable()))
+    return f"no url in {', '.join(found)}"[:_MAX_REASON] if found else None
 
 
 def _is_success(body: Mapping[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from aiowery._core.request import Accepted, Request
 from aiowery._core.webhook_config import TaskDelivery
 from aiowery.errors import APIError, AuthenticationError, ConfigurationError, DailyLimitReached
 from aiowery.weryai import _decode
-from aiowery.weryai._api_errors import ends_task
+from aiowery.weryai._api_errors import TASK_CODES
 from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest
 
 MODELS_HOST: Final = "models"
@@ -106,7 +106,7 @@ class WeryAIProvider(Provider):
 
     def ends_task(self, error: APIError) -> bool:
         """Return True for a refusal that speaks of the task's content, or of its generation."""
-        return ends_task(error)
+        return super().ends_task(error) or (error.is_own and error.code in TASK_CODES)
 
     def decode_delivery(self, body: bytes) -> TaskDelivery:
         """Return the content of a webhook delivery; one with an unknown status counts as finished.
