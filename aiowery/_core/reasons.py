@@ -40,8 +40,8 @@ def reason_in(*parts: Any, status: str = "") -> str | None:
     Words that explain nothing are skipped, such as "success", or the task's own `status`.
     """
     texts = (text for part in parts if isinstance(part, Mapping) for text in _texts(part, _MAX_DEPTH))
-    said = status.strip().casefold()
-    return next((text for text in texts if (word := text.casefold()) not in _MEANINGLESS and word != said), None)
+    skipped = {*_MEANINGLESS, status.strip().casefold()}
+    return next((text for text in texts if text.casefold() not in skipped), None)
 
 
 def _texts(value: Any, depth: int) -> Iterator[str]:
