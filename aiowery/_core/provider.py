@@ -23,7 +23,8 @@ from aiowery.errors import (
 
 _TASK_FAILED: Final = re.compile(
     r"\bgenerat(ion|e|ing) (has |was )?fail|\bfail(ed|ure)? (to|in|of|during) (the )?generat|生成失败"
-    r"|\bmoderat(ion|ed|or)|\bflagged\b|\bnsfw\b|\bcontent (policy|policies|safety|violat|filter|check|review)|审核|违规|敏感",
+    r"|\bmoderat(ion|ed|or)|\bflagged\b|\bnsfw\b|\bcontent (policy|policies|safety|violat|filter|check|review)"
+    r"|审核|违规|敏感",
     re.IGNORECASE,
 )
 
