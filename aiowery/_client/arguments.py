@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any, Final, TypeGuard, TypeVar
@@ -54,13 +54,12 @@ def check_request(verb: str, request: object) -> None:
     check_type(f"{verb}(): request", request, Request, _REQUEST)
 
 
-def check_requests(requests: object) -> None:
+def check_requests(verb: str, requests: object, types: tuple[type[Any], ...] = (Iterable, AsyncIterable)) -> None:
     """Raise ConfigurationError for anything but an iterable of requests; its items are checked as they come."""
     is_one = isinstance(requests, (str, bytes, Mapping, Request))
-    if is_one or not isinstance(requests, (Iterable, AsyncIterable)):
-        raise refused(
-            "stream(): requests", requests, "a list, or another iterable, of requests; write [...] around one"
-        )
+    if is_one or not isinstance(requests, types):
+        what = "a list" if types == (Sequence,) else "a list, or another iterable,"
+        raise refused(f"{verb}(): requests", requests, f"{what} of requests; write [...] around one")
 
 
 def check_id(verb: str, name: str, value: object) -> None:
@@ -137,10 +136,15 @@ def checked_http(http: T) -> T:
     return http
 
 
-def checked_name(batch: object) -> str:
+def check_entry_id(verb: str, entry_id: object) -> None:
+    """Raise ConfigurationError for anything but the number of an entry."""
+    check_type(f"{verb}(): entry_id", entry_id, int, "the number of an entry in the ledger")
+
+
+def checked_name(batch: object, name: str = "batch") -> str:
     """Return the name of a batch. Raises ConfigurationError for anything but a non-empty string."""
     if not isinstance(batch, str) or not batch:
-        raise refused("batch", batch, "a non-empty string")
+        raise refused(name, batch, "a non-empty string")
     return batch
 
 
