@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
-from math import inf
 from pathlib import Path
 from typing import Any, Final, TypeGuard, TypeVar
 from urllib.parse import urlsplit
@@ -166,7 +166,7 @@ def checked_webhooks(webhooks: object, ledger: object) -> Webhooks | None:
 
 def checked_credits(name: str, value: float | None) -> float | None:
     """Return an amount of credits or of money. Raises ConfigurationError unless it is None or a number >= 0."""
-    if value is not None and not (is_number(value) and 0 <= value < inf):
+    if value is not None and not (is_number(value) and 0 <= value <= sys.float_info.max):
         raise refused(name, value, "a number >= 0")
     return value
 

@@ -319,7 +319,7 @@ SETTINGS: Final[dict[str, tuple[Any, ...]]] = {
     "observer": (41, "x"),
     "low_credits": ("x", [41]),
     "ledger": (41, [41]),
-    "budget": ("x", -1, [41]),
+    "budget": ("x", -1, [41], 10**400),
     "prices": (41, "x"),
     "price_per_credit": ("x", -1),
     "allow_hosts": ("10.0.0.7", 41, [41]),
