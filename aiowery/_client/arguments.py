@@ -106,7 +106,7 @@ def checked_source(source: Any) -> Media:
     try:
         return local_media(source)
     except ConfigurationError as fault:
-        raise ConfigurationError(f"upload(): source: {fault}; nothing was sent") from fault
+        raise ConfigurationError(f"upload(): source: {fault}") from fault
 
 
 def checked_asset(asset: object) -> Asset:

@@ -346,5 +346,5 @@ def _read_entry(entry: Entry, read_request: RequestReader) -> Request[Any]:
         return read_request(entry.request)
     except ConfigurationError as fault:
         raise ConfigurationError(
-            f"entry {entry.id} of batch {entry.batch!r} cannot be read by this client: {fault}; nothing was sent"
+            f"entry {entry.id} of batch {entry.batch!r} cannot be read by this client: {fault}"
         ) from fault

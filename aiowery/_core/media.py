@@ -14,7 +14,7 @@ from typing import BinaryIO, Final, get_args
 import attrs
 
 from aiowery._base.snapshot import AssetKind
-from aiowery._core.fields import items, replace_surrogates, short_repr
+from aiowery._core.fields import items, replace_surrogates, short_repr, wrong_request
 from aiowery.errors import ConfigurationError
 
 MAX_FILE_BYTES: Final = 256 * 1024**2
@@ -97,7 +97,7 @@ def to_media(value: MediaSource) -> Media:
         return value
     if isinstance(value, str):
         if not is_url(value):
-            raise ConfigurationError(
+            raise wrong_request(
                 f"expected a URL, got {short_repr(value)}; pass a local file as pathlib.Path({short_repr(value)})"
             )
         return value
@@ -126,19 +126,17 @@ def media_list(values: Iterable[MediaSource]) -> tuple[Media, ...]:
 def _read_open(file: BinaryIO) -> File:
     read = getattr(file, "read", None)
     if not callable(read) or inspect.iscoroutinefunction(read):
-        raise ConfigurationError(f"expected a URL, path, bytes or open binary file, got {short_repr(file)}")
+        raise wrong_request(f"expected a URL, path, bytes or open binary file, got {short_repr(file)}")
     try:
         content = _read_rewound(file, read)
     except ConfigurationError:
         raise
     except TypeError as fault:
-        raise ConfigurationError(
+        raise wrong_request(
             f"expected a file in binary mode, got {short_repr(file)}; open it with mode 'rb'"
         ) from fault
     except Exception as fault:
-        raise ConfigurationError(
-            f"cannot read {short_repr(file)}: {fault}; pass a file that is open for reading"
-        ) from fault
+        raise wrong_request(f"cannot read {short_repr(file)}: {fault}; pass a file that is open for reading") from fault
     name = getattr(file, "name", "")
     return File(content, Path(name).name if isinstance(name, str) else "")
 
