@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Iterable, Mapping
-from math import inf
+import sys
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeGuard, TypeVar
 from urllib.parse import urlsplit
@@ -54,13 +54,12 @@ def check_request(verb: str, request: object) -> None:
     check_type(f"{verb}(): request", request, Request, _REQUEST)
 
 
-def check_requests(requests: object) -> None:
+def check_requests(verb: str, requests: object, types: tuple[type[Any], ...] = (Iterable, AsyncIterable)) -> None:
     """Raise ConfigurationError for anything but an iterable of requests; its items are checked as they come."""
     is_one = isinstance(requests, (str, bytes, Mapping, Request))
-    if is_one or not isinstance(requests, (Iterable, AsyncIterable)):
-        raise refused(
-            "stream(): requests", requests, "a list, or another iterable, of requests; write [...] around one"
-        )
+    if is_one or not isinstance(requests, types):
+        what = "a list" if types == (Sequence,) else "a list, or another iterable,"
+        raise refused(f"{verb}(): requests", requests, f"{what} of requests; write [...] around one")
 
 
 def check_id(verb: str, name: str, value: object) -> None:
@@ -107,7 +106,7 @@ def checked_source(source: Any) -> Media:
     try:
         return local_media(source)
     except ConfigurationError as fault:
-        raise ConfigurationError(f"upload(): source: {fault}; nothing was sent") from fault
+        raise ConfigurationError(f"upload(): source: {fault}") from fault
 
 
 def checked_asset(asset: object) -> Asset:
@@ -137,10 +136,15 @@ def checked_http(http: T) -> T:
     return http
 
 
-def checked_name(batch: object) -> str:
+def check_entry_id(verb: str, entry_id: object) -> None:
+    """Raise ConfigurationError for anything but the number of an entry."""
+    check_type(f"{verb}(): entry_id", entry_id, int, "the number of an entry in the ledger")
+
+
+def checked_name(batch: object, name: str = "batch") -> str:
     """Return the name of a batch. Raises ConfigurationError for anything but a non-empty string."""
     if not isinstance(batch, str) or not batch:
-        raise refused("batch", batch, "a non-empty string")
+        raise refused(name, batch, "a non-empty string")
     return batch
 
 
@@ -162,7 +166,7 @@ def checked_webhooks(webhooks: object, ledger: object) -> Webhooks | None:
 
 def checked_credits(name: str, value: float | None) -> float | None:
     """Return an amount of credits or of money. Raises ConfigurationError unless it is None or a number >= 0."""
-    if value is not None and not (is_number(value) and 0 <= value < inf):
+    if value is not None and not (is_number(value) and 0 <= value <= sys.float_info.max):
         raise refused(name, value, "a number >= 0")
     return value
 

@@ -10,6 +10,14 @@ from typing import Any, Final
 import anyio
 import attrs
 
+from aiowery._client.arguments import (
+    check_entry_id,
+    check_request,
+    check_requests,
+    checked_credits,
+    checked_name,
+    submit_options,
+)
 from aiowery._client.in_doubt import DoubtResolver, RequestReader
 from aiowery._client.options import SubmitOptions
 from aiowery._client.restore import JobRestorer
@@ -90,6 +98,8 @@ class BatchService:
 
     async def enter(self, name: str, requests: Sequence[Request[Any]], *, reuse: bool) -> list[BatchEntry]:
         """Add requests to a batch and return their entries; accepted ones are polled again immediately."""
+        name = checked_name(name, "enter(): name")
+        check_requests("enter", requests, (Sequence,))
         found: list[BatchEntry] = []
         for chunk in self._chunks(requests):
             entries = await self._ledger.add(name, chunk, reuse=reuse)
@@ -104,6 +114,8 @@ class BatchService:
 
         Raises LedgerError for a batch that was started at another host.
         """
+        name = checked_name(name, "entry_states(): name")
+        check_requests("entry_states", requests, (Iterable,))
         items = [item for chunk in self._chunks(requests) for item in chunk]
         known: dict[str, State] = {}
         after = 0
@@ -116,6 +128,7 @@ class BatchService:
 
     async def price(self, request: Request[Any]) -> float | None:
         """Return the credits that a request is expected to cost; None if that is unknown."""
+        check_request("price", request)
         return await self._journal.spending.prices.estimate(request)
 
     async def pending(
@@ -163,9 +176,10 @@ class BatchService:
         credits; `name` is the caller's number or name for it in logs. Raises what `submit` raises, the request's
         rejection, or SubmissionInDoubt.
         """
-        name = name or _named(entry_id)
-        options = SubmitOptions(job_timeout=job_timeout, entry_id=entry_id, budget=budget, name=name)
-        return await self._job(request, options)
+        check_entry_id("job", entry_id)
+        options = submit_options(request, job_timeout, None, name or _named(entry_id))
+        budget = checked_credits("budget", budget)
+        return await self._job(request, attrs.evolve(options, entry_id=entry_id, budget=budget))
 
     async def _job(self, request: Request[ResultT], options: SubmitOptions) -> Job[ResultT] | None:
         entry_id = options.entry_id or 0
@@ -332,5 +346,5 @@ def _read_entry(entry: Entry, read_request: RequestReader) -> Request[Any]:
         return read_request(entry.request)
     except ConfigurationError as fault:
         raise ConfigurationError(
-            f"entry {entry.id} of batch {entry.batch!r} cannot be read by this client: {fault}; nothing was sent"
+            f"entry {entry.id} of batch {entry.batch!r} cannot be read by this client: {fault}"
         ) from fault

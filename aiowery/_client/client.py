@@ -13,6 +13,7 @@ from weakref import WeakSet
 from aiowery._base.snapshot import Asset, Snapshot
 from aiowery._client.arguments import (
     check_callable,
+    check_entry_id,
     check_id,
     check_request,
     check_requests,
@@ -222,7 +223,7 @@ class Client:
         default. `on_doubt`: `"hold"`, or `Resubmit(at_most=20)` to send requests in doubt again for at most so many
         credits, although they may have been charged.
         """
-        check_requests(requests)
+        check_requests("stream", requests)
         check_streaming(job_timeout, on_doubt)
         if batch is None and (budget is not None or reuse is not None or on_doubt != "hold"):
             raise ConfigurationError("stream(): budget, reuse and on_doubt belong to a batch; give batch='a name' too")
@@ -259,7 +260,7 @@ class Client:
 
         Raises LedgerError for an entry that is not in doubt, and what `submit` raises.
         """
-        check_type("resubmit(): entry_id", entry_id, int, "the number of an entry in the ledger")
+        check_entry_id("resubmit", entry_id)
         check_timeout(job_timeout, "job_timeout")
         return await self.batches.resubmit(entry_id, self._config.request_types.from_dict, job_timeout)
 

@@ -84,7 +84,8 @@ def judged_error(
     or a task: its HTTP status alone decides. Task ids in it are kept, and leave a doubt, whatever the status.
     """
     is_explained = isinstance(error, UnexpectedResponse) and response.http_status < HTTPStatus.BAD_REQUEST
-    if is_explained or is_own(response):
+    is_believed = not isinstance(error, APIError) or error.is_own  # a decoder knows the form of its endpoint
+    if is_explained or (is_believed and is_own(response)):
         return error
     what = f"HTTP {response.http_status} with a page that is not the provider's own ({response.excerpt!r})"
     return _foreign_error(what, response.http_status, error)

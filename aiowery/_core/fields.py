@@ -63,10 +63,15 @@ def wire_names(field: attrs.Attribute[Any]) -> set[str]:
     return {field.name, wire_of(field).name or field.name}
 
 
+def wrong_request(message: str) -> ConfigurationError:
+    """Return the error for a request, or a value of it, that the provider would not accept; nothing was sent."""
+    return ConfigurationError(f"{message}; nothing was sent")
+
+
 def invalid_field(owner: Any, field: attrs.Attribute[Any] | str, value: Any, expected: str) -> ConfigurationError:
     """Return the error for a field with a wrong value. `expected` completes "must be ..."."""
     name = field if isinstance(field, str) else field.name
-    return ConfigurationError(f"{type(owner).__name__}.{name} must be {expected}, got {short_repr(value)}")
+    return wrong_request(f"{type(owner).__name__}.{name} must be {expected}, got {short_repr(value)}")
 
 
 def short_repr(value: object) -> str:
@@ -94,7 +99,7 @@ def text_length(*, shortest: int = 0, longest: int) -> Any:
         if len(value.strip()) < shortest:
             raise invalid_field(owner, field, value, "a text that is not blank")
         if len(value) > longest:
-            raise ConfigurationError(
+            raise wrong_request(
                 f"{type(owner).__name__}.{field.name} must have at most {longest} characters, got {len(value)}"
                 f" ({value[:30]!r}...): shorten it"
             )
@@ -169,9 +174,7 @@ def item_count(*, least: int = 0, most: int | None = None) -> Any:
 
     def check(owner: Any, field: attrs.Attribute[Any], value: Any) -> None:
         if not least <= len(value) <= (len(value) if most is None else most):
-            raise ConfigurationError(
-                f"{type(owner).__name__}.{field.name} must have {expected} items, got {len(value)}"
-            )
+            raise wrong_request(f"{type(owner).__name__}.{field.name} must have {expected} items, got {len(value)}")
 
     return check
 
@@ -179,17 +182,17 @@ def item_count(*, least: int = 0, most: int | None = None) -> Any:
 def items(value: Any) -> tuple[Any, ...]:
     """Return the items as a tuple. Raises ConfigurationError for a single string or mapping."""
     if isinstance(value, (str, bytes, Mapping)):
-        raise ConfigurationError(f"expected a list, got {short_repr(value)}; wrap it in [...]")
+        raise wrong_request(f"expected a list, got {short_repr(value)}; wrap it in [...]")
     try:
         return tuple(value)
     except TypeError as fault:
-        raise ConfigurationError(f"expected a list, got {short_repr(value)}; pass one, such as [...]") from fault
+        raise wrong_request(f"expected a list, got {short_repr(value)}; pass one, such as [...]") from fault
 
 
 def mapping(value: Any) -> FrozenMapping:
     """Return a read-only copy of a mapping whose keys are strings."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise ConfigurationError(f"expected a mapping with string keys, such as {{'seed': 7}}, got {short_repr(value)}")
+        raise wrong_request(f"expected a mapping with string keys, such as {{'seed': 7}}, got {short_repr(value)}")
     return FrozenMapping(value)
 
 

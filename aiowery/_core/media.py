@@ -14,7 +14,7 @@ from typing import BinaryIO, Final, get_args
 import attrs
 
 from aiowery._base.snapshot import AssetKind
-from aiowery._core.fields import items, replace_surrogates, short_repr
+from aiowery._core.fields import items, replace_surrogates, short_repr, wrong_request
 from aiowery.errors import ConfigurationError
 
 MAX_FILE_BYTES: Final = 256 * 1024**2
@@ -22,6 +22,16 @@ MAX_FILE_BYTES: Final = 256 * 1024**2
 
 _NO_LIMITS: Final[Mapping[AssetKind, int]] = {}
 _URL: Final = re.compile(r"(?:https?://|data:)", re.IGNORECASE)
+# White space, control characters, and those without a width, such as a byte order mark.
+_BLANK: Final = (
+    "".join(
+        map(
+            chr,
+            (*range(0x21), *range(0x7F, 0xA1), *range(0x2000, 0x2010), *range(0x2028, 0x2030), *range(0x205F, 0x2061)),
+        )
+    )
+    + "\u3000\ufeff"
+)
 _WEB_HOST: Final = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
 
 
@@ -68,11 +78,11 @@ def is_url(text: str) -> bool:
 
 
 def clean_url(value: object) -> str | None:
-    """Return a URL in a response without the white space around it; None for anything but http, https and data.
+    """Return a URL in a response without the blank characters around it; None for anything but http, https and data.
 
     Such as "null", base64 alone, or a list that is written as text.
     """
-    url = value.strip() if isinstance(value, str) else ""
+    url = value.strip(_BLANK) if isinstance(value, str) else ""
     is_data = url[:5].lower() == "data:" and "," in url
     return url if is_data or _WEB_HOST.match(url) else None
 
@@ -87,7 +97,7 @@ def to_media(value: MediaSource) -> Media:
         return value
     if isinstance(value, str):
         if not is_url(value):
-            raise ConfigurationError(
+            raise wrong_request(
                 f"expected a URL, got {short_repr(value)}; pass a local file as pathlib.Path({short_repr(value)})"
             )
         return value
@@ -116,19 +126,17 @@ def media_list(values: Iterable[MediaSource]) -> tuple[Media, ...]:
 def _read_open(file: BinaryIO) -> File:
     read = getattr(file, "read", None)
     if not callable(read) or inspect.iscoroutinefunction(read):
-        raise ConfigurationError(f"expected a URL, path, bytes or open binary file, got {short_repr(file)}")
+        raise wrong_request(f"expected a URL, path, bytes or open binary file, got {short_repr(file)}")
     try:
         content = _read_rewound(file, read)
     except ConfigurationError:
         raise
     except TypeError as fault:
-        raise ConfigurationError(
+        raise wrong_request(
             f"expected a file in binary mode, got {short_repr(file)}; open it with mode 'rb'"
         ) from fault
     except Exception as fault:
-        raise ConfigurationError(
-            f"cannot read {short_repr(file)}: {fault}; pass a file that is open for reading"
-        ) from fault
+        raise wrong_request(f"cannot read {short_repr(file)}: {fault}; pass a file that is open for reading") from fault
     name = getattr(file, "name", "")
     return File(content, Path(name).name if isinstance(name, str) else "")
 

@@ -12,12 +12,13 @@ from typing import Any, Literal
 import attrs
 
 from aiowery._base.text import MAX_ID, safe_text, some_of
-from aiowery._core.codec import named_ids
+from aiowery._core.codec import lenient_number, named_ids
 from aiowery._core.fields import replace_surrogates
 from aiowery.errors import ConfigurationError, UnexpectedResponse
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-trace-id", "trace-id", "x-amzn-requestid", "cf-ray")
 _REQUEST_ID_FIELDS = ("request_id", "requestId", "trace_id", "traceId")
+_GATEWAY_CODES = ("status", "statusCode", "code")
 _MAX_EXCERPT = 300
 _MAX_CHARACTER = 4  # bytes of UTF-8
 _MAX_SEARCHED = 300
@@ -160,6 +161,18 @@ class HttpResponse:
 def mentions(text: str, pattern: re.Pattern[str]) -> bool:
     """Return True if the first 300 characters of a foreign text contain a match of the pattern."""
     return pattern.search(text, 0, _MAX_SEARCHED) is not None
+
+
+def names_http_status(*parts: Any) -> bool:
+    """Return True if one of these objects has an HTTP status as its code: gateways write that, as number or text."""
+    codes = (part.get(name) for part in parts if isinstance(part, Mapping) for name in _GATEWAY_CODES)
+    return any(is_http_status(code) for code in codes)
+
+
+def is_http_status(code: Any) -> bool:
+    """Return True for the number of an HTTP status, also if it is written as text."""
+    number = lenient_number(code)
+    return number is not None and 100 <= number < 600  # noqa: PLR2004 - HTTP's range of statuses
 
 
 def _repaired_json(body: bytes) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from aiowery._base.snapshot import AssetKind, Snapshot
 from aiowery._core.media import UploadFile
-from aiowery._core.messages import HttpRequest, HttpResponse
+from aiowery._core.messages import HttpRequest, HttpResponse, mentions
 from aiowery._core.request import Accepted, Request
 from aiowery._core.webhook_config import TaskDelivery
 from aiowery.errors import (
@@ -18,6 +19,13 @@ from aiowery.errors import (
     DailyLimitReached,
     InsufficientCredits,
     PermissionDenied,
+)
+
+_TASK_FAILED: Final = re.compile(
+    r"\bgenerat(ion|e|ing) (has |was )?fail|\bfail(ed|ure)? (to|in|of|during) (the )?generat|生成失败"
+    r"|\bmoderat(ion|ed|or)|\bflagged\b|\bnsfw\b|\bcontent (policy|policies|safety|violat|filter|check|review)"
+    r"|审核|违规|敏感",
+    re.IGNORECASE,
 )
 
 
@@ -92,9 +100,10 @@ class Provider(ABC):
     def ends_task(self, error: APIError) -> bool:
         """Return True for the rejection of a status check that means that the task itself has failed.
 
-        By default, one for the sake of its content. The task ends with the second one in a row.
+        By default, one for the sake of its content, or whose text speaks of that or of a failed generation. The task
+        ends with the second one in a row.
         """
-        return isinstance(error, ContentRejected)
+        return error.is_own and (isinstance(error, ContentRejected) or mentions(error.message, _TASK_FAILED))
 
     def liveness_request(self) -> HttpRequest | None:
         """Return the cheapest GET that costs nothing; None (the default) if there is none.

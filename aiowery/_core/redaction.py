@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from string import ascii_lowercase, ascii_uppercase
+from string import ascii_letters, ascii_lowercase, ascii_uppercase, digits
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, quote_plus
 
@@ -26,6 +26,10 @@ _STARS: Final = "***"
 _MIN_PART: Final = 4
 _MAX_KEYS: Final = 100
 _SECRETS: Final = re.compile(r"(?i)\bbearer\s+\S+|\b(?:sk-|bw_)[\w-]{4,}")
+_FORMS: Final = ("\\u{:04x}", "%{:02x}", "&#{};", "&#x{:x};")
+"""An escaped character in JSON, in a URL and in HTML."""
+_KEPT: Final = (f"{ascii_letters}{digits}-_", f"{ascii_letters}{digits}", "")
+"""The characters that an encoder does not escape: the usual ones, only letters and digits, none."""
 _LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 # The first characters of base64 that also depend on the bytes before, by the number of these in its group of three.
 _BASE64_STARTS: Final = (0, 2, 3)
@@ -38,6 +42,7 @@ class KeyRedactor(HoldsSecret):
         texts = {spelling.translate(_LOWER) for spelling in _spellings(key)}
         self._texts = tuple(sorted(texts, key=len, reverse=True))  # one may contain another
         self._bytes = tuple(text.encode() for text in self._texts)
+        self._bare = tuple({text.replace(b"\\", b"") for text in self._bytes})
 
     def __repr__(self) -> str:
         return f"KeyRedactor({_STARS})"
@@ -53,7 +58,10 @@ class KeyRedactor(HoldsSecret):
         for spelling in self._bytes:  # any() would cost more than the search, for each response
             if spelling in lowered:
                 return True
-        return b"\\" in lowered and self.occurs_in(lowered.replace(b"\\", b""))
+        if b"\\" not in lowered:
+            return False
+        bare = lowered.replace(b"\\", b"")
+        return any(spelling in bare for spelling in self._bare)
 
     def redact(self, text: str) -> str:
         """Return a text without the key."""
@@ -89,21 +97,19 @@ def _spellings(key: str) -> set[str]:
         key,
         escaped,
         escaped.replace("/", "\\/"),
-        _each(key, "\\u{:04x}"),
         quote(key),
         quote(key, safe=""),
         quote_plus(key),
         entities,
         entities.replace("&#x27;", "&#39;"),
-        _each(key, "&#{};"),
-        _each(key, "&#x{:x};"),
+        *(_each(key, form, kept) for form in _FORMS for kept in _KEPT),
         *_base64_spellings(key.encode()),
     }
 
 
-def _each(key: str, form: str) -> str:
-    """Return the key with each character but letters, digits, - and _ in this form."""
-    return "".join(one if one.isalnum() or one in "-_" else form.format(ord(one)) for one in key)
+def _each(key: str, form: str, kept: str) -> str:
+    """Return the key with each character but the kept ones in this form."""
+    return "".join(one if one in kept else form.format(ord(one)) for one in key)
 
 
 def _base64_spellings(key: bytes) -> set[str]:

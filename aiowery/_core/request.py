@@ -10,9 +10,9 @@ import attrs
 
 from aiowery._base.snapshot import Kind, Snapshot
 from aiowery._base.text import MAX_ID, safe_or_none
-from aiowery._core.fields import FrozenMapping, short_repr, wire_names
+from aiowery._core.fields import FrozenMapping, short_repr, wire_names, wrong_request
 from aiowery._core.result import Result
-from aiowery.errors import AioweryError, ConfigurationError
+from aiowery.errors import AioweryError
 
 R_co = TypeVar("R_co", bound=Result, covariant=True)
 
@@ -37,16 +37,14 @@ def check_timeout(timeout: object, name: str = "timeout") -> None:
     """Raise ConfigurationError unless the argument is DEFAULT, None, or a number of seconds >= 0."""
     is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
     if not (timeout is DEFAULT or timeout is None or (is_number and timeout >= 0)):  # type: ignore[operator]
-        raise ConfigurationError(
+        raise wrong_request(
             f"{name} must be a number of seconds >= 0, or None to wait without end, got {short_repr(timeout)}"
         )
 
 
 def _frozen(extra: Any) -> FrozenMapping:
     if not isinstance(extra, Mapping) or not all(isinstance(name, str) for name in extra):
-        raise ConfigurationError(
-            f"extra must be a mapping with string keys, such as {{'seed': 7}}, got {short_repr(extra)}"
-        )
+        raise wrong_request(f"extra must be a mapping with string keys, such as {{'seed': 7}}, got {short_repr(extra)}")
     return FrozenMapping(extra)
 
 
@@ -75,7 +73,7 @@ class Request(Generic[R_co]):
     def _extra_has_no_fields(self, _: attrs.Attribute[Any], extra: Mapping[str, Any]) -> None:
         fields = {spelling: field.name for field in attrs.fields(type(self)) for spelling in wire_names(field)}
         for name in sorted(fields.keys() & extra.keys()):
-            raise ConfigurationError(
+            raise wrong_request(
                 f"extra[{name!r}]: {type(self).__name__} has a field for it; write {fields[name]}=... instead"
             )
 

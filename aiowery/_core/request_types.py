@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
-from aiowery._core.fields import short_repr, wire_of
+from aiowery._core.fields import short_repr, wire_of, wrong_request
 from aiowery._core.media import File, is_url
 from aiowery._core.request import Request
 from aiowery.errors import ConfigurationError
@@ -59,7 +59,7 @@ class RequestTypes(Generic[RequestT]):
         """Return the class with this `type_name`. Raises ConfigurationError, which lists the known ones."""
         cls = self.requests.get(name) if isinstance(name, str) else None
         if cls is None:
-            raise ConfigurationError(f"unknown type {short_repr(name)}; known types are: {', '.join(self.requests)}")
+            raise wrong_request(f"unknown type {short_repr(name)}; known types are: {', '.join(self.requests)}")
         return cls
 
     def from_dict(self, values: Mapping[str, Any]) -> RequestT:
@@ -76,17 +76,19 @@ class RequestTypes(Generic[RequestT]):
         }
         extra = given.pop("extra", {})
         if not isinstance(extra, Mapping):
-            raise ConfigurationError(f"extra must be an object, got {short_repr(extra)}")
+            raise wrong_request(f"extra must be an object, got {short_repr(extra)}")
         known = {name: _read(fields[name], value) for name, value in given.items() if name in fields}
         unknown = {name: value for name, value in given.items() if name not in fields}
         for name, field in fields.items():
             if field.default is attrs.NOTHING and name not in known:
-                raise ConfigurationError(f"{cls.type_name} requires the field {name}")
+                raise wrong_request(f"{cls.type_name} requires the field {name}")
         try:
             return cls(extra={**extra, **unknown}, **known)
+        except ConfigurationError as fault:
+            raise ConfigurationError(f"{cls.type_name}: {fault}") from fault
         except (TypeError, ValueError) as fault:  # of validators that are not the package's
             reason = fault.args[0] if fault.args else fault  # attrs adds the field and the value as further arguments
-            raise ConfigurationError(f"{cls.type_name}: {reason}") from fault
+            raise wrong_request(f"{cls.type_name}: {reason}") from fault
 
 
 def to_dict(request: Request[Any], *, contents: bool = True) -> dict[str, Any]:
@@ -141,5 +143,5 @@ def _local_file(value: Any) -> Any:
         try:
             return File(base64.b64decode(value["base64"], validate=True), str(value.get("name", "")))
         except (KeyError, TypeError, binascii.Error, ValueError) as fault:
-            raise ConfigurationError(f"a file must be {{'base64': ..., 'name': ...}}: {fault!r}") from fault
+            raise wrong_request(f"a file must be {{'base64': ..., 'name': ...}}: {fault!r}") from fault
     return value

@@ -34,7 +34,7 @@ class ApiKeySource:
     async def key(self) -> Secret:
         """Return the key in use."""
         if self._key is None:
-            self._key = await self._read_source()
+            self._key = await self._read_source("nothing was sent")
         return self._key
 
     async def refresh_if_stale(self, rejected: Secret) -> bool:
@@ -43,36 +43,33 @@ class ApiKeySource:
         Returns True if there is another key than the rejected one.
         """
         if self._key == rejected and not isinstance(self._source, Secret):
-            self._key = await self._read_source()
+            self._key = await self._read_source("the key before was rejected, and the request is not sent again")
         return self._key != rejected
 
-    async def _read_source(self) -> Secret:
+    async def _read_source(self, fact: str) -> Secret:
         try:
             key = hide(self._source if isinstance(self._source, Secret) else self._source())
             if inspect.isawaitable(key):
                 key = hide(await key)
         except Exception as fault:
             raise ConfigurationError(
-                f"api_key: the callable raised {type(fault).__name__}; nothing was sent: correct the callable"
+                f"api_key: the callable raised {type(fault).__name__}; {fact}: correct the callable"
             ) from fault
         if not isinstance(key, Secret) or not key.reveal().strip():
             name = "str" if isinstance(key, Secret) else type(key).__name__
-            raise ConfigurationError(
-                f"api_key: the callable must return a non-empty string, got {name}; nothing was sent"
-            )
-        return _checked(Secret(key.reveal().strip()))
+            raise ConfigurationError(f"api_key: the callable must return a non-empty string, got {name}; {fact}")
+        return _checked(Secret(key.reveal().strip()), fact)
 
 
-def _checked(key: Secret) -> Secret:
+def _checked(key: Secret, fact: str) -> Secret:
     """Return a key that can be sent and redacted. Raises ConfigurationError for any other."""
     if not (key.reveal().isascii() and key.reveal().isprintable()):
         raise ConfigurationError(
-            "api_key must hold only characters that an HTTP header can carry; nothing was sent: check the key"
+            f"api_key must hold only characters that an HTTP header can carry; {fact}: check the key"
         )
     if len(key.reveal()) < MIN_KEY_LENGTH:
         raise ConfigurationError(
-            f"api_key must have at least {MIN_KEY_LENGTH} characters, got {len(key.reveal())}; nothing was sent:"
-            " check it"
+            f"api_key must have at least {MIN_KEY_LENGTH} characters, got {len(key.reveal())}; {fact}: check it"
         )
     redact_key(key)
     return key

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping
-from math import inf
 from typing import Any, Final
 
 import attrs
 
 from aiowery._core.events import log
+from aiowery._core.fields import short_repr
 from aiowery._core.job_end import JobEnd
 from aiowery._core.request import Request
 from aiowery.errors import ConfigurationError
 from aiowery.ledger import Ledger, check_budget
 
 _MAX_GROUPS: Final = 1000
+_MAX_PRICE: Final = sys.float_info.max
 
 PriceTable = Mapping[str, float] | Callable[[Request[Any]], float | None]
 """Credits per task, by model or request type; or a function that returns a request's price, or None if unknown."""
@@ -71,10 +73,10 @@ class PriceEstimator:
         price = self.listed_price(request)
         if price is None:
             return await self._ledger.price(self.group_of(request))
-        if not 0 <= price < inf:
+        if not _is_price(price):
             raise ConfigurationError(
-                f"prices must return a number of credits, 0 or more, got {price!r} for {request.log_label}; nothing was"
-                " sent: correct the price"
+                f"prices must return a number of credits, 0 or more, got {short_repr(price)} for {request.log_label};"
+                " nothing was sent: correct the price"
             )
         return price
 
@@ -83,13 +85,31 @@ class PriceEstimator:
         return price_key(request, self._base_url)
 
     def listed_price(self, request: Request[Any]) -> float | None:
-        """Return the price of a request in the caller's table, in credits; None without one."""
+        """Return the price of a request in the caller's table, in credits; None without one.
+
+        Raises ConfigurationError if the caller's function raises.
+        """
         if self._table is None:
             return None
         if callable(self._table):
-            return self._table(request)
+            return _called(self._table, request)
         price_per_task = self._table.get(request.model_name or request.type_name, self._table.get(request.type_name))
         return None if price_per_task is None else price_per_task * request.task_count
+
+
+def _is_price(price: Any) -> bool:
+    """Return True for a finite number that is not below 0."""
+    return isinstance(price, (int, float)) and not isinstance(price, bool) and 0 <= price <= _MAX_PRICE
+
+
+def _called(prices: Callable[[Request[Any]], float | None], request: Request[Any]) -> float | None:
+    try:
+        return prices(request)
+    except Exception as fault:
+        raise ConfigurationError(
+            f"prices raised {type(fault).__name__}: {fault} for {request.log_label}; nothing was sent: correct the"
+            " function"
+        ) from fault
 
 
 class PriceProbe:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Final, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args
 
 from aiowery._base.secret import hide
-from aiowery._client.arguments import check_type
+from aiowery._client.arguments import check_request, check_type
 from aiowery._client.client import Client
 from aiowery._client.config import ProviderInfo, make_config
 from aiowery._core.events import Observer
+from aiowery._core.models import CheckIssue
 from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
+from aiowery._core.request import Request
 from aiowery._http.api_key import ApiKey
 from aiowery.betterwaifu import _model_listing
 from aiowery.betterwaifu._model_listing import Account, ModelVersion
@@ -165,6 +167,14 @@ class BetterWaifu(Client):
         if self.edition == "jobs":
             return await self.read(LIST_MODELS, _model_listing.decode_models)
         return _DOCUMENTED_MODELS[self.edition]
+
+    async def check(self, request: Request[Any]) -> tuple[CheckIssue, ...]:
+        """Return an issue if the model is left out in the jobs edition, which has no default; nothing is enforced."""
+        check_request("check", request)
+        if self.edition != "jobs" or request.model_name is not None:
+            return ()
+        message = "it cannot be empty with edition='jobs'; client.models() lists the numbers"
+        return (CheckIssue(field="model", value=None, message=message),)
 
     async def find_model(self, model_name: str, name: str | None = None) -> ModelVersion:
         """Return the model with exactly this name, and with this version if it has several.

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from aiowery._base.snapshot import Snapshot, TaskState
 from aiowery._core.codec import named_ids
-from aiowery._core.messages import HttpResponse
+from aiowery._core.messages import HttpResponse, names_http_status
+from aiowery._core.reasons import reason_in
 from aiowery._core.request import Accepted
 from aiowery.betterwaifu._api_errors import response_error
 from aiowery.betterwaifu._schema import (
     id_in,
     ids_in,
     optional_int,
-    optional_text,
     raw_status_in,
     read_outputs,
     to_state,
@@ -35,7 +35,8 @@ _WRAPPER_FIELDS: Final = ("data", "generation", "job")
 def is_own_response(response: HttpResponse) -> bool:
     """Return True for an object with an `error`, or with the fields of a job, a picture, the account or the models.
 
-    A redirect is not BetterWaifu's own response, whatever its body holds.
+    An `error` is a text or an object. One beside an HTTP status as code is a gateway's. A redirect is not BetterWaifu's
+    own response, whatever its body holds.
     """
     return _is_own(response, response.json_or_none())
 
@@ -43,7 +44,8 @@ def is_own_response(response: HttpResponse) -> bool:
 def _is_own(response: HttpResponse, body: Any) -> bool:
     if response.redirect or not isinstance(body, Mapping):
         return False
-    if body.get("error"):
+    error = body.get("error")
+    if error and isinstance(error, (str, Mapping)) and not names_http_status(body, error):
         return True
     return response.success and (any(map(_has_work_fields, _parts(body))) or not _READ_FIELDS.isdisjoint(body))
 
@@ -134,7 +136,7 @@ def _read_image(response: HttpResponse, body: Mapping[str, Any], fallback_id: st
         state,
         raw_status,
         assets=outputs.assets,
-        reason=_reason(part) or optional_text(part.get("message")) or _reason(body),
+        reason=reason_in(part, body, status=raw_status),
         raw=part,
         request_id=request_id,
     )
@@ -174,11 +176,9 @@ def _snapshot(response: HttpResponse, body: Mapping[str, Any], part: Mapping[str
     raw_status = raw_status_in(part)
     state = to_state(raw_status) or (TaskState.RUNNING if raw_status else TaskState.WAITING)
     assets = read_outputs(part, job_id).assets if state.terminal else ()
-    reason = _reason(part) or _reason(body)
-    if state is TaskState.FAILED:
-        reason = reason or _other_reason(part) or _other_reason(body)
-    elif state is TaskState.DONE and not assets:
-        reason = reason or unusable_outputs(part)
+    reason = reason_in(part, part.get("output"), body, status=raw_status)
+    if state is TaskState.DONE and not assets:
+        reason = "; ".join(filter(None, (reason, unusable_outputs(part)))) or None
     return Snapshot(
         job_id,
         state,
@@ -189,17 +189,6 @@ def _snapshot(response: HttpResponse, body: Mapping[str, Any], part: Mapping[str
         raw=part,
         request_id=response.request_id_in(body, part),
     )
-
-
-def _reason(part: Mapping[str, Any]) -> str | None:
-    error = part.get("error")
-    return optional_text(error.get("message")) if isinstance(error, Mapping) else optional_text(error)
-
-
-def _other_reason(part: Mapping[str, Any]) -> str | None:
-    """Return a failure's reason from a field that is not documented."""
-    texts = (optional_text(part.get(name)) for name in ("message", "fail_reason", "reason", "detail"))
-    return next((text for text in texts if text is not None and text.strip().casefold() != "success"), None)
 
 
 def _is_refusal(body: Any) -> bool:

@@ -11,7 +11,7 @@ import attrs
 from aiowery._base.snapshot import Snapshot
 from aiowery._base.text import synchronous_task_id
 from aiowery._core.contradictions import contradicts
-from aiowery._core.fields import fits_in_a_path
+from aiowery._core.fields import fits_in_a_path, wrong_request
 from aiowery._core.messages import HttpRequest, HttpResponse, json_body
 from aiowery._core.provider import Provider
 from aiowery._core.request import Accepted, Request
@@ -22,7 +22,6 @@ from aiowery.betterwaifu.requests._images import GenerateImage
 from aiowery.errors import (
     APIError,
     AuthenticationError,
-    ConfigurationError,
     InsufficientCredits,
     PermissionDenied,
 )
@@ -55,11 +54,11 @@ class BetterWaifuProvider(Provider):
     def validate(self, request: object) -> None:
         """Raise ConfigurationError for what is not this edition's."""
         if not isinstance(request, GenerateImage):
-            raise ConfigurationError(f"{request!r} is not a BetterWaifu request; give a GenerateImage")
+            raise wrong_request(f"{request!r} is not a BetterWaifu request; give a GenerateImage")
         if self.edition == _V1:
             _validate_v1(request)
         elif isinstance(request.model, str):
-            raise ConfigurationError(
+            raise wrong_request(
                 f"GenerateImage.model is {request.model!r}; edition='jobs' names models by number, which"
                 " client.models() lists and client.find_model(...) looks up"
             )
@@ -90,9 +89,9 @@ class BetterWaifuProvider(Provider):
     def status_request(self, task_id: str) -> HttpRequest:
         """Return the GET for one job."""
         if self.edition == _V1:
-            raise ConfigurationError("edition='v1-images' answers at once: there is nothing to ask for later")
+            raise wrong_request("edition='v1-images' answers at once: there is nothing to ask for later")
         if not fits_in_a_path(task_id):
-            raise ConfigurationError(f"the id is {task_id!r}; an id as the provider gave it is needed")
+            raise wrong_request(f"the id is {task_id!r}; an id as the provider gave it is needed")
         return HttpRequest("GET", f"/generate/{quote(task_id, safe='')}")
 
     def decode_status(self, response: HttpResponse, task_id: str) -> Snapshot:
@@ -124,7 +123,7 @@ class BetterWaifuProvider(Provider):
 
 def _validate_v1(request: GenerateImage) -> None:
     if isinstance(request.model, int):
-        raise ConfigurationError(
+        raise wrong_request(
             f"GenerateImage.model is {request.model!r}; edition='v1-images' names models by a slug such as"
             " 'noobai-xl' (numbers belong to edition='jobs')"
         )
@@ -132,4 +131,4 @@ def _validate_v1(request: GenerateImage) -> None:
     for name, (least, most) in _RANGES.items():
         value = values[name]
         if value is not None and not least <= value <= most:
-            raise ConfigurationError(f"GenerateImage.{name} is {value!r}; edition='v1-images' takes {least} to {most}")
+            raise wrong_request(f"GenerateImage.{name} is {value!r}; edition='v1-images' takes {least} to {most}")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from aiowery._core.messages import HttpResponse, mentions
+from aiowery._core.messages import HttpResponse, is_http_status, mentions
 from aiowery.errors import (
     AioweryError,
     APIError,
@@ -36,7 +36,7 @@ _BY_HTTP_STATUS: Final[Mapping[int, type[APIError]]] = {
     429: RateLimited,
 }
 _TOO_MANY_TASKS: Final = 6010
-_TASK_CODES: Final = frozenset({1005, 2001, 2003, 6004})
+TASK_CODES: Final = frozenset({1005, 2001, 2003, 6004})
 """The codes that speak of a task's content, or of its generation."""
 _LOAD_CODES: Final = frozenset({1007, 6002, _TOO_MANY_TASKS})
 """The codes that mean load, with any HTTP status."""
@@ -83,7 +83,6 @@ _THROTTLED: Final = re.compile(r"rate.?limit|too (many requests|frequent|often)|
 _UNKNOWN_ID: Final = re.compile(
     r"^(?>.*?\b(task|batch)\b).*\bnot exist|\bno tasks? found", re.IGNORECASE | re.MULTILINE
 )
-_GENERATION_FAILED: Final = re.compile(r"\bgenerat(ion|e|ing) (has |was )?fail|生成失败", re.IGNORECASE)
 _UNAUTHORIZED: Final = re.compile(
     r"auth(?!or\b)|api.?key|(?<!model )\bkey\b|\btoken\b|log.?in|认证|授权", re.IGNORECASE
 )
@@ -98,7 +97,7 @@ _MAX_CODE_DIGITS: Final = 20
 def response_error(response: HttpResponse, body: Any) -> AioweryError:
     """Return the error that this response means; `body` is its JSON, or None."""
     envelope = body if isinstance(body, Mapping) else {}
-    code, text = envelope_code(response, body), reason_text(envelope)
+    code, text = envelope_code(body), _reason_text(envelope)
     request_id = response.request_id_in(envelope, envelope.get("data"))
     if response.success and code is None:
         return UnexpectedResponse(
@@ -120,16 +119,13 @@ def response_error(response: HttpResponse, body: Any) -> AioweryError:
     return error_type(message, **facts)
 
 
-def ends_task(error: APIError) -> bool:
-    """Return True for the refusal of a status check that speaks of the task's content, or of its generation."""
-    return error.is_own and (error.code in _TASK_CODES or mentions(error.message, _GENERATION_FAILED))
+def envelope_code(body: Any) -> int | str | None:
+    """Return the code in the provider's envelope, None if the body is not such an envelope.
 
-
-def envelope_code(response: HttpResponse, body: Any) -> int | str | None:
-    """Return the code in the provider's envelope, None if the body is not such an envelope."""
+    An HTTP status as code is a gateway's. Only 200 is WeryAI's own too.
+    """
     code = _status_code(body) if isinstance(body, Mapping) else None
-    # Error pages of gateways repeat the HTTP status.
-    return None if code == response.http_status and not response.success else code
+    return None if is_http_status(code) and code != HTTPStatus.OK else code
 
 
 def _error_type(http_status: int, code: int | str | None, text: str) -> type[APIError]:
@@ -165,7 +161,7 @@ def _status_code(envelope: Mapping[str, Any]) -> int | str | None:
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_CODE_DIGITS else status
 
 
-def reason_text(envelope: Mapping[str, Any]) -> str:
+def _reason_text(envelope: Mapping[str, Any]) -> str:
     """Return the text of an envelope, "" if it has none."""
     for name in ("msg", "message", "desc"):
         value = envelope.get(name)

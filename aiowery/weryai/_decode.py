@@ -14,10 +14,11 @@ from typing import Any, Final
 from aiowery._base.snapshot import Asset, Snapshot, TaskState
 from aiowery._core.codec import named_ids, structure
 from aiowery._core.media import clean_url
-from aiowery._core.messages import HttpResponse
+from aiowery._core.messages import HttpResponse, names_http_status
+from aiowery._core.reasons import reason_in
 from aiowery._core.request import Accepted
-from aiowery.errors import APIError, UnexpectedResponse
-from aiowery.weryai._api_errors import envelope_code, reason_text, response_error
+from aiowery.errors import AioweryError, APIError, UnexpectedResponse
+from aiowery.weryai._api_errors import envelope_code, response_error
 from aiowery.weryai._schema import TaskBody, converter, read_credits, read_report, read_text, valid_ids
 from aiowery.weryai.requests._base import WeryAIRequest
 from aiowery.weryai.requests._chat import choice_text
@@ -58,8 +59,8 @@ def is_known_status(raw_status: str) -> bool:
 def is_own_response(response: HttpResponse) -> bool:
     """Return True for a success or a refusal in the envelope, or in the form of the chat endpoints, which have none.
 
-    The code of a refusal is a number: gateways write words, or repeat the HTTP status. A redirect is not WeryAI's own
-    response, whatever its body holds.
+    The code of a refusal is a number: gateways write words, or an HTTP status. A redirect is not WeryAI's own response,
+    whatever its body holds. The errors of an endpoint with an envelope do not go by the form of chat (`unwrap_body`).
     """
     return _is_own(response, response.json_or_none())
 
@@ -67,20 +68,17 @@ def is_own_response(response: HttpResponse) -> bool:
 def _is_own(response: HttpResponse, body: Any) -> bool:
     if response.redirect or not isinstance(body, Mapping):
         return False
-    code = envelope_code(response, body)
+    code = envelope_code(body)
     if code is not None and str(code).strip().casefold() in _SUCCESS:
         return response.success
-    return isinstance(code, int) or (bool(_choices(body)) if response.success else _is_chat_refusal(response, body))
+    return isinstance(code, int) or (bool(_choices(body)) if response.success else _is_chat_refusal(body))
 
 
-def _is_chat_refusal(response: HttpResponse, body: Mapping[str, Any]) -> bool:
-    """Return True for an error in OpenAI's form. Gateways that have a similar one repeat the HTTP status in it."""
+def _is_chat_refusal(body: Mapping[str, Any]) -> bool:
+    """Return True for an error in OpenAI's form."""
     error = body.get("error")
-    return (
-        isinstance(error, Mapping)
-        and bool(read_text(error.get("message")))
-        and (error.get("code") != response.http_status)
-    )
+    has_text = isinstance(error, Mapping) and bool(read_text(error.get("message")))
+    return has_text and not names_http_status(body, error)
 
 
 def unwrap_envelope(response: HttpResponse) -> tuple[Any, str | None]:
@@ -99,9 +97,17 @@ def read_body(response: HttpResponse) -> Any:
 def unwrap_body(response: HttpResponse, body: Any) -> tuple[Any, str | None]:
     """Return the data of the envelope `body` and the request id, or raise the error that the response means."""
     if not response.success or not isinstance(body, Mapping) or not _is_success(body):
-        raise response_error(response, body)
+        raise _envelope_error(response, body)
     data = body.get("data")
     return data, response.request_id_in(body, data)
+
+
+def _envelope_error(response: HttpResponse, body: Any) -> AioweryError:
+    """Return the error of an endpoint with an envelope, where only an envelope with a code is a refusal."""
+    error = response_error(response, body)
+    if isinstance(error, APIError):
+        error.is_own = isinstance(envelope_code(body), int)
+    return error
 
 
 def decode_accepted(response: HttpResponse) -> Accepted:
@@ -329,7 +335,7 @@ def _snapshot(
         state=state,
         raw_status=body.raw_status,
         assets=assets,
-        reason=_reason(body, envelope if state is TaskState.FAILED else {}, has_output=bool(assets or body.text)),
+        reason=_reason(body, raw, envelope, has_output=bool(assets or body.text)),
         credits=body.cost_credits,
         text=body.text,
         script=body.lines,
@@ -339,15 +345,19 @@ def _snapshot(
     )
 
 
-def _reason(body: TaskBody, envelope: Any, *, has_output: bool) -> str | None:
-    """Return the first text that explains a failure, or what there is in place of an output."""
-    texts = [*body.reasons, reason_text(envelope if isinstance(envelope, Mapping) else {})]
-    meaningless = {*_SUCCESS, body.raw_status.casefold(), ""}
-    reason = next((text for text in texts if text.strip().casefold() not in meaningless), None)
-    if reason is not None or has_output:
-        return reason
-    unusable = dict.fromkeys(chain(body.unusable(), body.task_result.unusable(), body.output.unusable()))
-    return f"no url in {', '.join(unusable)}"[:_MAX_REASON] if unusable else None
+def _reason(body: TaskBody, raw: Mapping[str, Any], envelope: Any, *, has_output: bool) -> str | None:
+    """Return what explains a failure, and what there is in place of an output."""
+    is_failed = to_state(body.raw_status) is TaskState.FAILED
+    places = (raw.get("task_result"), raw, raw.get("output"), envelope if is_failed else None)
+    reason = reason_in(*places, status=body.raw_status)
+    is_explained = has_output or (is_failed and reason is not None)
+    return reason if is_explained else "; ".join(filter(None, (reason, _unusable(body)))) or None
+
+
+def _unusable(body: TaskBody) -> str | None:
+    """Return what there is in places of outputs, as text; None if there is nothing."""
+    found = dict.fromkeys(chain(body.unusable(), body.task_result.unusable(), body.output.unusable()))
+    return f"no url in {', '.join(found)}"[:_MAX_REASON] if found else None
 
 
 def _is_success(body: Mapping[str, Any]) -> bool:

@@ -12,15 +12,15 @@ import attrs
 from aiowery._base.snapshot import AssetKind, Snapshot
 from aiowery._base.text import synchronous_task_id
 from aiowery._core.contradictions import contradicts
-from aiowery._core.fields import fits_in_a_path, short_repr, wire_of
+from aiowery._core.fields import fits_in_a_path, short_repr, wire_of, wrong_request
 from aiowery._core.media import UploadFile
 from aiowery._core.messages import MAIN_HOST, HttpRequest, HttpResponse, MultipartForm, json_body
 from aiowery._core.provider import Provider
 from aiowery._core.request import Accepted, Request
 from aiowery._core.webhook_config import TaskDelivery
-from aiowery.errors import APIError, AuthenticationError, ConfigurationError, DailyLimitReached
+from aiowery.errors import APIError, AuthenticationError, DailyLimitReached
 from aiowery.weryai import _decode
-from aiowery.weryai._api_errors import ends_task
+from aiowery.weryai._api_errors import TASK_CODES
 from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest
 
 MODELS_HOST: Final = "models"
@@ -106,7 +106,7 @@ class WeryAIProvider(Provider):
 
     def ends_task(self, error: APIError) -> bool:
         """Return True for a refusal that speaks of the task's content, or of its generation."""
-        return ends_task(error)
+        return super().ends_task(error) or (error.is_own and error.code in TASK_CODES)
 
     def decode_delivery(self, body: bytes) -> TaskDelivery:
         """Return the content of a webhook delivery; one with an unknown status counts as finished.
@@ -145,7 +145,7 @@ class WeryAIProvider(Provider):
         """Return the POST that uploads a file as multipart/form-data; `legacy` uses the older endpoint."""
         given: object = batch_no  # whatever the annotations say
         if given is not None and not (isinstance(given, str) and fits_in_a_path(given)):
-            raise ConfigurationError(f"batch_no is {short_repr(batch_no)}; a text is needed")
+            raise wrong_request(f"batch_no is {short_repr(batch_no)}; a text is needed")
         form = MultipartForm(
             filename=file.name,
             content=file.content,
@@ -165,15 +165,13 @@ def _segment(id_: str) -> str:
     if _PLAIN.fullmatch(id_):
         return id_
     if not fits_in_a_path(id_):
-        raise ConfigurationError(f"the id is {short_repr(id_)}; an id as the provider gave it is needed")
+        raise wrong_request(f"the id is {short_repr(id_)}; an id as the provider gave it is needed")
     return quote(id_, safe="")
 
 
 def _own_fields(request: object) -> WeryAIRequest[Any]:
     if not isinstance(request, WeryAIRequest):
-        raise ConfigurationError(
-            f"{short_repr(request)} is not a WeryAI request; give one of the classes of aiowery.weryai"
-        )
+        raise wrong_request(f"{short_repr(request)} is not a WeryAI request; give one of the classes of aiowery.weryai")
     return request
 
 

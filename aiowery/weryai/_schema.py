@@ -20,8 +20,6 @@ _MAX_DEPTH: Final = 6
 
 InfoText = NewType("InfoText", str)
 """An informative text: anything but a non-blank string counts as absent."""
-ErrorText = NewType("ErrorText", str)
-"""The text of an error, also within an object; anything else counts as absent."""
 CoverUrl = NewType("CoverUrl", str)
 """A URL of a still picture; anything else counts as absent."""
 Credits = NewType("Credits", float)
@@ -52,7 +50,6 @@ class Outputs:
     video_url: tuple[Output, ...] = ()
     video_urls: tuple[Output, ...] = ()
     audio_url: tuple[Output, ...] = ()
-    message: InfoText | None = None
 
     def assets(self, task_id: str, cover_url: str | None) -> Iterator[Asset]:
         """Yield all outputs of this object as assets."""
@@ -81,10 +78,6 @@ class TaskBody(Outputs):
     task_status: str | None = None
     status: InfoText | None = None
     content_status: InfoText | None = None
-    msg: InfoText | None = None
-    task_status_msg: InfoText | None = None
-    fail_reason: InfoText | None = None
-    error: ErrorText | None = None
     cover_url: CoverUrl | None = None
     lyrics: InfoText | None = None
     speech_text: InfoText | None = None
@@ -105,12 +98,6 @@ class TaskBody(Outputs):
     def lines(self) -> tuple[ScriptLine, ...]:
         """The script of a podcast, from either field."""
         return self.scripts or self.script
-
-    @property
-    def reasons(self) -> Iterator[str]:
-        """The texts that may explain a failure, the most specific first."""
-        texts = (self.task_result.message, self.msg, self.message, self.task_status_msg, self.fail_reason, self.error)
-        return filter(None, texts)
 
     @property
     def raw_status(self) -> str:
@@ -149,11 +136,6 @@ def _usable(outputs: tuple[Output, ...]) -> tuple[Output, ...]:
 def read_text(value: Any, _: Any = None) -> InfoText | None:
     """Return a text that is not blank; None for anything else."""
     return InfoText(value) if isinstance(value, str) and value.strip() else None
-
-
-def _error_text(value: Any, _: Any) -> ErrorText | None:
-    text = read_text(value.get("message") if isinstance(value, Mapping) else value)
-    return None if text is None else ErrorText(text)
 
 
 def _cover_url(value: Any, _: Any) -> CoverUrl | None:
@@ -203,7 +185,6 @@ def _make_converter() -> Any:
     base.register_structure_hook_func(lambda cls: cls == tuple[Output, ...], _outputs)
     base.register_structure_hook(Identifier | None, _optional_id)
     base.register_structure_hook(InfoText | None, read_text)
-    base.register_structure_hook(ErrorText | None, _error_text)
     base.register_structure_hook(CoverUrl | None, _cover_url)
     base.register_structure_hook(Credits | None, read_credits)
     base.register_structure_hook(Report | None, read_report)

@@ -72,6 +72,17 @@ def request(edition: Edition, prompt: str = "1girl, rain") -> GenerateImage:
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
+async def test_check_model_left_out_is_an_issue_of_the_jobs_edition(edition: Edition) -> None:
+    """The jobs edition has no default model. The issue is found before anything is sent."""
+    provider = FakeBetterWaifu()
+    async with client_of(provider, edition) as client:
+        issues = await client.check(GenerateImage(prompt="1girl"))
+        assert [issue.field for issue in issues] == (["model"] if edition == "jobs" else [])
+        assert not await client.check(GenerateImage(prompt="1girl", model=MODELS[edition]))
+    assert not provider.prompts
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
 async def test_run_save_fetch_gives_an_image_file(edition: Edition, tmp_path: Path) -> None:
     """The saved file opens, and the result has the values that make the picture again."""
     async with Sandbox(speed=SPEED, picture_size=96) as sandbox, opened(sandbox, edition) as client:

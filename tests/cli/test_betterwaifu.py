@@ -133,6 +133,7 @@ def test_commands_with_contradicting_options_send_nothing(
     [
         (("--model", "814910"), "names models by a slug"),
         (("--edition", "jobs", "--model", "noobai-xl"), "names models by number"),
+        (("--edition", "jobs"), "model is None; it cannot be empty with --edition jobs"),
         (("--steps", "10"), "takes 20 to 50"),
     ],
 )

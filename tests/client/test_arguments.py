@@ -10,9 +10,10 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from aiowery import Asset, BetterWaifu, Client, Job, WeryAI
+from aiowery import Asset, BetterWaifu, Job, WeryAI
 from aiowery._core.messages import HttpRequest
 from aiowery.errors import AioweryError, ConfigurationError, DownloadError
+from aiowery.typing import BatchService
 from aiowery.webhook import Receiver
 from aiowery.weryai import Podcast, TextToImage
 from tests.support import CAT, KEY, PNG, URL, FakeWeryAI, client_of, envelope, http_response, peer
@@ -87,6 +88,35 @@ VERBS: Final[dict[str, dict[str, Call]]] = {
         "name": lambda client, odd: client.find_model("x", odd),
     },
 }
+BATCH_VERBS: Final[dict[str, dict[str, Call]]] = {
+    "enter": {
+        "name": lambda batches, odd: batches.enter(odd, [CAT], reuse=False),
+        "requests": lambda batches, odd: batches.enter("b", odd, reuse=False),
+    },
+    "entry_states": {
+        "name": lambda batches, odd: batches.entry_states(odd, [CAT]),
+        "requests": lambda batches, odd: batches.entry_states("b", odd),
+    },
+    "price": {"request": lambda batches, odd: batches.price(odd)},
+    "job": {
+        "entry_id": lambda batches, odd: batches.job(odd, CAT),
+        "request": lambda batches, odd: batches.job(1, odd),
+        "job_timeout": lambda batches, odd: batches.job(1, CAT, odd),
+        "budget": lambda batches, odd: batches.job(1, CAT, budget=odd),
+        "name": lambda batches, odd: batches.job(1, CAT, name=odd),
+    },
+}
+"""The verbs of `client.batches`."""
+WITHIN: Final = {
+    "add_requests",
+    "find_equal",
+    "job_without_sending",
+    "pending",
+    "release_within",
+    "resubmit",
+    "run",
+}
+"""The verbs of `client.batches` that the client itself calls, with checked arguments."""
 WITHOUT_ARGUMENTS: Final = {
     "account",
     "aclose",
@@ -122,19 +152,19 @@ ACCEPTED: Final[dict[str, tuple[Any, ...]]] = {
 """The values that an argument accepts, or that are of the right type."""
 
 
-def verbs_of(cls: type[Client]) -> set[str]:
-    """Return the names of a client's public methods."""
+def verbs_of(cls: type[Any]) -> set[str]:
+    """Return the names of the public methods of a class."""
     return {name for name, member in inspect.getmembers(cls, inspect.isfunction) if not name.startswith("_")}
 
 
-def cases() -> list[Any]:
+def cases(verbs: dict[str, dict[str, Call]], accepted: dict[str, tuple[Any, ...]]) -> list[Any]:
     """Return each argument of each verb, with each value that it does not accept."""
     return [
         pytest.param(verb, argument, odd, id=f"{verb}-{argument}-{type(odd).__name__}")
-        for verb, calls in VERBS.items()
+        for verb, calls in verbs.items()
         for argument in calls
         for odd in ODD
-        if not any(odd is value or odd == value for value in ACCEPTED.get(argument, ()))
+        if not any(odd is value or odd == value for value in accepted.get(argument, ()))
     ]
 
 
@@ -156,7 +186,7 @@ async def outcome_of(call: Any) -> Any:
     return await call if inspect.isawaitable(call) and not isinstance(call, Job) else call
 
 
-@pytest.mark.parametrize(("verb", "argument", "odd"), cases())
+@pytest.mark.parametrize(("verb", "argument", "odd"), cases(VERBS, ACCEPTED))
 async def test_verb_with_a_wrong_argument_names_it_the_value_and_the_way_out(
     verb: str, argument: str, odd: Any
 ) -> None:
@@ -176,11 +206,51 @@ async def test_verb_with_a_wrong_argument_names_it_the_value_and_the_way_out(
             else:
                 async with BetterWaifu(KEY, base_url=URL) as other:
                     await outcome_of(call(other, odd))
-    message = str(caught.value)
+    assert_names(caught.value, argument, odd)
+    assert sent == []
+
+
+def assert_names(error: ConfigurationError, argument: str, odd: Any) -> None:
+    """Fail unless the message has the argument, the value, and what is valid."""
+    message = str(error)
     assert argument in message
     assert "must be" in message or "expected" in message
     assert (repr(odd)[:20] in message) or (isinstance(odd, list) and repr(odd[0]) in message)
-    assert sent == []
+
+
+def test_batch_table_has_every_public_verb_and_argument() -> None:
+    """A new verb of `client.batches`, and a new argument, has a row here."""
+    assert set(BATCH_VERBS) | WITHIN == verbs_of(BatchService)
+    for verb, calls in BATCH_VERBS.items():
+        assert set(inspect.signature(getattr(BatchService, verb)).parameters) - {"self"} - FLAGS == set(calls)
+
+
+@pytest.mark.parametrize(
+    ("verb", "argument", "odd"),
+    [
+        *cases({verb: BATCH_VERBS[verb] for verb in ("enter", "entry_states")}, {"requests": ([41],)}),
+        *cases({verb: BATCH_VERBS[verb] for verb in ("price", "job")}, ACCEPTED),
+    ],
+)
+async def test_verb_of_batches_with_a_wrong_argument_names_it_the_value_and_the_way_out(
+    verb: str, argument: str, odd: Any
+) -> None:
+    """A caller with a loop of its own gets the same errors. Nothing is sent, and nothing is added to the ledger."""
+    provider = FakeWeryAI()
+    async with client_of(provider) as client:
+        with pytest.raises(ConfigurationError) as caught:
+            await BATCH_VERBS[verb][argument](client.batches, odd)
+        assert not await client.ledger.batches()
+    assert_names(caught.value, argument, odd)
+    assert provider.posts == []
+
+
+async def test_enter_of_requests_that_can_be_read_once_says_a_list_is_needed() -> None:
+    """The requests are read twice. A generator would be empty the second time."""
+    async with client_of(FakeWeryAI()) as client:
+        with pytest.raises(ConfigurationError, match=r"enter\(\): requests must be a list of requests"):
+            await client.batches.enter("b", (one for one in [CAT]), reuse=False)  # type: ignore[arg-type]
+        assert not await client.ledger.batches()
 
 
 @pytest.mark.parametrize("batch", [None, "cats"])
@@ -249,7 +319,7 @@ SETTINGS: Final[dict[str, tuple[Any, ...]]] = {
     "observer": (41, "x"),
     "low_credits": ("x", [41]),
     "ledger": (41, [41]),
-    "budget": ("x", -1, [41]),
+    "budget": ("x", -1, [41], 10**400),
     "prices": (41, "x"),
     "price_per_credit": ("x", -1),
     "allow_hosts": ("10.0.0.7", 41, [41]),

@@ -398,8 +398,10 @@ async def test_run_above_client_budget_sends_nothing() -> None:
     assert len(provider.posts) == 3
 
 
-@pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf")])
-async def test_stream_invalid_price_raises_and_leaves_request_new(price: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "price", [-1.0, float("nan"), float("inf"), "3", True, [1], 10**400], ids=lambda value: repr(value)[:9]
+)
+async def test_stream_invalid_price_raises_and_leaves_request_new(price: Any, tmp_path: Path) -> None:
     """The error names the price table, and nothing is sent. With valid prices the same batch goes on."""
     provider = FakeWeryAI(seconds=0.01)
     async with ledger_of("file", tmp_path) as ledger:
@@ -410,6 +412,19 @@ async def test_stream_invalid_price_raises_and_leaves_request_new(price: float, 
         assert provider.posts == []
         (outcome,) = await stream_batch(provider, ledger, cats(1), budget=5)
     assert outcome.result
+
+
+async def test_run_function_of_prices_that_raises_is_a_configuration_error() -> None:
+    """The caller's function is named, and nothing is sent."""
+
+    def prices(_: Any) -> float:
+        raise KeyError("no such model")
+
+    provider = FakeWeryAI()
+    async with client_of(provider, budget=5, prices=prices) as client:
+        with pytest.raises(ConfigurationError, match=r"prices raised KeyError: 'no such model' .*; nothing was sent"):
+            await client.run(cats(1)[0])
+    assert provider.posts == []
 
 
 async def test_stream_lone_surrogate_in_response_is_stored_replaced(tmp_path: Path) -> None:

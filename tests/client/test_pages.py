@@ -16,6 +16,7 @@ from aiowery.errors import (
     AioweryError,
     APIError,
     AuthenticationError,
+    ConfigurationError,
     InvalidRequest,
     NotFound,
     NotSent,
@@ -183,6 +184,20 @@ async def test_post_answered_by_401_page_is_tried_with_a_renewed_key(
             with pytest.raises(AuthenticationError):
                 await client.run(raw.request)
     assert server.posts == (2 if source == "callable" else 1)
+
+
+async def test_post_with_a_rejected_key_that_cannot_be_renewed_is_new_again(raw: RawProvider, tmp_path: Path) -> None:
+    """The error says that the request was rejected, not that nothing was sent. The next run sends it."""
+    keys = iter([raw.key])
+    (tmp_path / "ledger").mkdir()
+    async with peer(page(401)) as server, ledger_of("file", tmp_path / "ledger") as ledger:
+        async with raw.make_client(lambda: next(keys), base_url=server.url, ledger=ledger) as client:
+            (outcome,) = [one async for one in client.stream([raw.request], batch="b")]
+        (entry,) = await ledger.entries("b")
+    assert isinstance(outcome.error, ConfigurationError)
+    assert "the key before was rejected, and the request is not sent again" in str(outcome.error)
+    assert "nothing was sent" not in str(outcome.error)
+    assert (entry.state, server.posts) == (State.NEW, 1)
 
 
 @pytest.mark.parametrize(

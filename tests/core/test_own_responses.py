@@ -31,6 +31,12 @@ FOREIGN: dict[str, tuple[int, Any]] = {
     "502 success as text": (502, {"status": "200", "data": {"task_ids": ["t"]}}),
     "403 success flag": (403, {"success": False, "message": "Forbidden"}),
     "200 success flag": (200, {"success": False}),
+    "200 status of another answer": (200, {"status": 404, "message": "no route"}),
+    "403 status of another answer": (403, {"status": 502, "message": "Bad gateway"}),
+    "404 status and error": (404, {"status": 404, "error": "Not Found", "path": "/generate"}),
+    "401 code as text": (401, {"error": {"code": "401", "message": "Access denied"}}),
+    "403 error flag": (403, {"error": True, "message": "Forbidden"}),
+    "403 empty error": (403, {"error": {}}),
     "302 empty": (302, ""),
 }
 WERYAI: dict[str, tuple[int, Any]] = {

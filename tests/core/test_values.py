@@ -68,7 +68,7 @@ def test_request_extra_with_a_fields_name_is_refused(name: str) -> None:
     """A field's name in `extra` is refused with the class, the name and the fix."""
     with pytest.raises(ConfigurationError) as caught:
         Plain(extra={"new": 1, name: 2})
-    assert str(caught.value) == f"extra['{name}']: Plain has a field for it; write {name}=... instead"
+    assert str(caught.value) == f"extra['{name}']: Plain has a field for it; write {name}=... instead; nothing was sent"
 
 
 def test_request_extra_is_a_read_only_copy() -> None:

@@ -32,6 +32,14 @@ PAGES: dict[str, Body] = {
     "word as status": {"status": "error", "message": "rate limit exceeded"},
     "success under an error": {"status": 0, "message": "success", "data": None},
     "success flag": {"success": False, "message": "rate limit exceeded"},
+    "status of another answer": {"status": 404, "message": "no route"},
+    "status as text": {"status": "403", "error": "Forbidden"},
+    "Spring": {"timestamp": "2026-01-01", "status": 403, "error": "Forbidden", "path": "/generate"},
+    "Nest": {"statusCode": 429, "message": "ThrottlerException: Too Many Requests", "error": "Too Many Requests"},
+    "Azure": {"error": {"code": "401", "message": "Access denied due to invalid subscription key"}},
+    "Google": {"error": {"code": 404, "message": "Requested entity was not found.", "status": "NOT_FOUND"}},
+    "error flag": {"error": True, "message": "Forbidden"},
+    "error number": {"error": 1020},
 }
 UNREAD = {421, 425}
 NEW_AGAIN = {401, 407, 413}
@@ -84,6 +92,14 @@ def test_refusal_in_own_form_is_believed_unless_it_names_a_task(label: str) -> N
         assert not any(one.queue == PAUSES for one in found)
     for found in own_verdicts(label, ids=True).values():
         assert all(one.request == IN_DOUBT for one in found), found
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_refusal_in_the_form_of_chat_is_a_page_at_an_endpoint_with_an_envelope(status: int) -> None:
+    """Gateways for language models write OpenAI's form, which is WeryAI's own at its chat endpoint only."""
+    body: Body = {"error": {"message": "quota exceeded", "type": "invalid_request_error", "code": "no_access"}}
+    paid = PAID["WeryAI"]
+    assert verdict(paid, paid.response(status, body)) == verdict(paid, paid.response(status, PAGE))
 
 
 @pytest.mark.parametrize("status", [300, 302, 307, 399])

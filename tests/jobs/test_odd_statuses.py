@@ -119,6 +119,17 @@ FAILED = {
     "error object": ("weryai", weryai(task_status="FAILED", error={"code": 7, "message": "blocked"})),
     "fail_reason": ("weryai", weryai(task_status="FAILED", fail_reason="blocked")),
     "a word before the reason": ("weryai", weryai(task_status="FAILED", message="success", fail_reason="blocked")),
+    "failReason": ("weryai", weryai(task_status="FAILED", failReason="blocked")),
+    "error_message": ("weryai", weryai(task_status="FAILED", error_message="blocked")),
+    "list of errors": ("weryai", weryai(task_status="FAILED", errors=[{"detail": "blocked"}])),
+    "error in the output": ("weryai", weryai(task_status="FAILED", output={"error": "blocked"})),
+    "msg in the result": ("weryai", weryai(task_status="FAILED", task_result={"msg": "blocked"})),
+    "desc behind a word": (
+        "weryai",
+        http_response(
+            {"status": 0, "message": "Success", "desc": "blocked", "data": {"task_id": "t1", "task_status": "FAILED"}}
+        ),
+    ),
     "a code with data": (
         "weryai",
         http_response({"status": 6004, "message": "blocked", "data": {"task_id": "t1", "task_status": "FAILED"}}),
@@ -131,6 +142,9 @@ FAILED = {
     ),
     "BetterWaifu": ("betterwaifu", betterwaifu(status="failed", error="blocked")),
     "BetterWaifu, error object": ("betterwaifu", betterwaifu(status="failed", error={"message": "blocked"})),
+    "BetterWaifu, list": ("betterwaifu", betterwaifu(status="failed", error=["blocked"])),
+    "BetterWaifu, error_message": ("betterwaifu", betterwaifu(status="failed", error_message="blocked")),
+    "BetterWaifu, error in the output": ("betterwaifu", betterwaifu(status="failed", output={"error": "blocked"})),
     "BetterWaifu, message": ("betterwaifu", betterwaifu(status="failed", message="blocked")),
     "BetterWaifu, an output without a url": (
         "betterwaifu",
@@ -159,7 +173,13 @@ REFUSED = {
     "6004": ("weryai", {"status": 6004, "message": "workflow failed"}, "200 OK"),
     "6004 with 500": ("weryai", {"status": 6004, "message": "workflow failed"}, "500 Internal Server Error"),
     "generation failed": ("weryai", {"status": 7777, "message": "Generation failed"}, "200 OK"),
+    "content with another code": (
+        "weryai",
+        {"status": 1001, "message": "the prompt violates our content policy"},
+        "200 OK",
+    ),
     "BetterWaifu": ("betterwaifu", {"error": "The prompt was flagged by moderation"}, "422 X"),
+    "BetterWaifu, generation failed": ("betterwaifu", {"error": "Generation failed"}, "500 X"),
 }
 
 
@@ -240,9 +260,9 @@ async def test_poll_success_without_a_url_is_empty(raw: RawProvider, images: Any
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("url", [f" {URL}", f"{URL}\n", f"\t{URL} \r\n"])
+@pytest.mark.parametrize("url", [f" {URL}", f"{URL}\n", f"\t{URL} \r\n", f"\ufeff{URL}\u200b\0", f"\u3000{URL}\xa0"])
 async def test_poll_url_is_trimmed(raw: RawProvider, url: str) -> None:
-    """White space around a URL is no part of it, in a list and in an object."""
+    """White space and invisible characters around a URL are no part of it, in a list and in an object."""
     for item in (url, {"url": url}):
         done: dict[str, Any] = raw.done("t1")
         if raw is WERYAI:
@@ -251,6 +271,19 @@ async def test_poll_url_is_trimmed(raw: RawProvider, url: str) -> None:
             done["output"] = {"images": [item, {"url": "null"}]}
         async with peer(raw.accepting("t1"), http_response(done)) as server, raw.client(server.url) as client:
             assert (await client.run(raw.request)).urls == (URL,)
+
+
+@pytest.mark.parametrize("words", ["finished", "blocked by moderation"])
+async def test_poll_success_without_a_url_shows_the_words_of_the_provider_too(raw: RawProvider, words: str) -> None:
+    """What the provider says about an empty result, and what it holds instead of a URL, are both in the error."""
+    done: dict[str, Any] = raw.done("t1")
+    if raw is WERYAI:
+        done["data"].update(images=["null"], msg=words)
+    else:
+        done.update(output={"images": ["null"]}, message=words)
+    async with peer(raw.accepting("t1"), http_response(done)) as server, raw.client(server.url) as client:
+        with pytest.raises(EmptyResult, match=rf"{words}; no url in .*null"):
+            await client.run(raw.request)
 
 
 async def test_poll_data_url_is_an_output(raw: RawProvider) -> None:

@@ -92,6 +92,7 @@ def test_request_value_outside_bounds_is_refused_with_fix(name: str, field: str,
     with pytest.raises(ConfigurationError) as caught:
         smallest(name, **{field: value})
     message = str(caught.value)
+    assert message.endswith("nothing was sent")
     assert f"{REQUESTS[name].__name__}.{field} " in message
     assert (repr(value) if len(repr(value)) < 100 else repr(value[:30])) in message
     assert needed in message
@@ -125,7 +126,7 @@ def test_request_number_of_items_outside_bounds_is_refused(name: str, field: str
     with pytest.raises(ConfigurationError) as caught:
         smallest(name, **{field: value})
     assert f"{REQUESTS[name].__name__}.{field} must have " in str(caught.value)
-    assert str(caught.value).endswith(f" items, got {len(value)}")
+    assert str(caught.value).endswith(f" items, got {len(value)}; nothing was sent")
     assert needed in str(caught.value)
 
 
@@ -189,6 +190,7 @@ def test_request_conflicting_fields_are_refused_together(
         smallest(name, **fields)
     for piece in pieces:
         assert piece in str(caught.value)
+    assert str(caught.value).endswith("nothing was sent")
 
 
 # Each row: request, and fields at the very edge of what is allowed.
@@ -274,6 +276,7 @@ def test_request_single_value_in_list_field_is_refused(name: str, field: str, va
         smallest(name, **{field: value})
     assert repr(value) in str(caught.value)
     assert "[...]" in str(caught.value)
+    assert str(caught.value).endswith("nothing was sent")
 
 
 @pytest.mark.parametrize(
@@ -328,6 +331,7 @@ def test_request_part_of_wrong_form_raises_configuration_error(name: str, field:
     with pytest.raises(ConfigurationError) as caught:
         smallest(name, **{field: value})
     assert len(str(caught.value)) > 20
+    assert str(caught.value).endswith("nothing was sent")
 
 
 CORNERS = [
@@ -351,6 +355,7 @@ def test_rectangle_outside_picture_or_empty_is_refused(
     with pytest.raises(ConfigurationError) as caught:
         Rectangle(left, top, right, bottom)
     assert message in str(caught.value)
+    assert str(caught.value).endswith("nothing was sent")
 
 
 def test_size_and_point_str_is_their_wire_form() -> None:

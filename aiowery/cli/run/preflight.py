@@ -22,12 +22,12 @@ from aiowery.errors import ConfigurationError
 
 
 async def refuse_invalid(client: Client, request: Request[Any]) -> None:
-    """Raise ValidationRefused, with all issues, if the provider has a model registry and it reports any."""
+    """Raise ValidationRefused, with all issues that the client finds without sending the request."""
     with watch_registry():
         issues = await client.check(request)
     if issues:
         listed = "; ".join(map(str, issues))
-        raise ValidationRefused(f"{listed} (reported by the model registry; --no-check sends it anyway)")
+        raise ValidationRefused(f"{listed}; nothing was sent (--no-check sends it anyway)")
 
 
 async def find_faults(client: Client, items: Iterable[InputItem], *, check: bool) -> dict[int, str]:

@@ -8,10 +8,9 @@ from typing import ClassVar, Final, Literal
 import attrs
 
 from aiowery._base.snapshot import Kind
-from aiowery._core.fields import FrozenMapping, integer, items, number, short_repr, text_length, wire
+from aiowery._core.fields import FrozenMapping, integer, items, number, short_repr, text_length, wire, wrong_request
 from aiowery._core.media import Media, optional_media
 from aiowery._core.result import AudioResult, TextResult
-from aiowery.errors import ConfigurationError
 from aiowery.weryai.requests._base import MAX_TEXT_LENGTH, WebhookRequest, optional_text, required_text
 from aiowery.weryai.requests._choices import Style
 
@@ -36,10 +35,10 @@ def _styles(value: Mapping[str, str] | Iterable[Style | str] | None) -> FrozenMa
 
 def _style_name(name: object) -> str:
     if not isinstance(name, str) or not 0 < len(name.strip()) <= MAX_TEXT_LENGTH:
-        raise ConfigurationError(f"styles must have names such as 'JAZZ' or 'PIANO', got {short_repr(name)}")
+        raise wrong_request(f"styles must have names such as 'JAZZ' or 'PIANO', got {short_repr(name)}")
     style = name.strip().upper()
     if style in _CATEGORIES:
-        raise ConfigurationError(
+        raise wrong_request(
             f"styles must have names such as 'JAZZ' or 'PIANO', got {name!r}, which is a category: write for example"
             " styles=['JAZZ', 'PIANO']"
         )
@@ -50,7 +49,7 @@ def _style_text(name: str, text: object) -> str:
     if text is None:
         return name.strip().lower()
     if not isinstance(text, str) or not text.strip() or len(text) > _MAX_STYLE_LENGTH:
-        raise ConfigurationError(
+        raise wrong_request(
             f"styles[{name!r}] must be 1 to {_MAX_STYLE_LENGTH} characters, such as 'slow jazz', got {short_repr(text)}"
         )
     return text
@@ -91,12 +90,12 @@ class Music(WebhookRequest[AudioResult]):
     def __attrs_post_init__(self) -> None:
         name = type(self).__name__
         if not (self.description and self.description.strip()) and not self.styles:
-            raise ConfigurationError(f"{name}: give description or styles; both are left out")
+            raise wrong_request(f"{name}: give description or styles; both are left out")
         if self.reference_audio_url is not None and not (self.audio_name and self.audio_name.strip()):
-            raise ConfigurationError(f"{name}.reference_audio_url needs a title of the sound; add audio_name")
+            raise wrong_request(f"{name}.reference_audio_url needs a title of the sound; add audio_name")
         for field in ("lyrics", "gender") if self.mode == _ONLY_MUSIC else ():
             if getattr(self, field) is not None:
-                raise ConfigurationError(
+                raise wrong_request(
                     f"{name}.{field} belongs to songs; leave it out, or choose mode='VOCAL_SONG' instead of"
                     f" {_ONLY_MUSIC!r}"
                 )
@@ -149,4 +148,4 @@ class SpeechRecognize(WebhookRequest[TextResult]):
 
     def __attrs_post_init__(self) -> None:
         if self.audio_url is None and not self.audio_base64:
-            raise ConfigurationError(f"{type(self).__name__}: give audio_url or audio_base64; both are left out")
+            raise wrong_request(f"{type(self).__name__}: give audio_url or audio_base64; both are left out")

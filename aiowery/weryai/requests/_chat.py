@@ -9,9 +9,8 @@ import attrs
 
 from aiowery._base.snapshot import Kind, Snapshot
 from aiowery._base.text import shorten
-from aiowery._core.fields import integer, item_count, items, number, short_repr, text_length, wire
+from aiowery._core.fields import integer, item_count, items, number, short_repr, text_length, wire, wrong_request
 from aiowery._core.result import TextResult
-from aiowery.errors import ConfigurationError
 from aiowery.weryai.requests._base import WeryAIRequest, required_text
 from aiowery.weryai.requests._research import first_value, text_or_none
 
@@ -72,7 +71,7 @@ def _message(value: Any) -> Message:
     try:
         return value if isinstance(value, Message) else Message(**value)
     except TypeError as error:
-        raise ConfigurationError(
+        raise wrong_request(
             f"messages must be texts, Messages, or objects with role and content, got {short_repr(value)}"
         ) from error
 

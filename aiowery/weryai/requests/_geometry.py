@@ -8,8 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import attrs
 
-from aiowery._core.fields import items, number, short_repr
-from aiowery.errors import ConfigurationError
+from aiowery._core.fields import items, number, short_repr, wrong_request
 
 _SIZE: Final = re.compile(r"(?<!\d)(\d{1,9}+)\s*+[xX]\s*+(\d{1,9}+)")
 _POINT: Final = re.compile(r"(?<![-\d])(-?\d{1,9}+)\s*+,\s*+(-?\d{1,9}+)")
@@ -52,7 +51,7 @@ class Rectangle:
 
     def __attrs_post_init__(self) -> None:
         if self.left >= self.right or self.top >= self.bottom:
-            raise ConfigurationError(f"{self!r}: left must be smaller than right, and top than bottom")
+            raise wrong_request(f"{self!r}: left must be smaller than right, and top than bottom")
 
     def on_wire(self) -> dict[str, float]:
         """Return the rectangle as two corners, in WeryAI's form."""
@@ -63,7 +62,7 @@ def size(value: Size | tuple[int, int] | str) -> Size:
     """Convert a pair or a text such as "1024x768" into a size."""
     width, height = _pair(value, _SIZE, "a size such as '1024x768' or (1024, 768)")
     if width < 1 or height < 1:
-        raise ConfigurationError(f"{short_repr(value)}: a size of at least 1x1 is needed")
+        raise wrong_request(f"{short_repr(value)}: a size of at least 1x1 is needed")
     return Size(width, height)
 
 
@@ -82,7 +81,7 @@ def _pair(value: object, form: re.Pattern[str], expected: str) -> tuple[int, int
         and all(type(part) is int and abs(part) < _MAX_PIXELS for part in value)
     ):
         return value[0], value[1]
-    raise ConfigurationError(f"{short_repr(value)} is given where {expected} is needed")
+    raise wrong_request(f"{short_repr(value)} is given where {expected} is needed")
 
 
 def rectangles(values: Iterable[Any]) -> tuple[Rectangle, ...]:
@@ -96,4 +95,4 @@ def _rectangle(value: Any) -> Rectangle:
     try:
         return Rectangle(**value) if isinstance(value, Mapping) else Rectangle(*value)
     except TypeError as error:
-        raise ConfigurationError(f"{short_repr(value)} is no rectangle; give left, top, right and bottom") from error
+        raise wrong_request(f"{short_repr(value)} is no rectangle; give left, top, right and bottom") from error

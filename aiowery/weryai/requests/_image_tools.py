@@ -9,10 +9,9 @@ from typing import Any, ClassVar, Final, Literal, Self
 import attrs
 
 from aiowery._base.snapshot import Kind
-from aiowery._core.fields import integer, pattern, text_length, wire
+from aiowery._core.fields import integer, pattern, text_length, wire, wrong_request
 from aiowery._core.media import Media, to_media
 from aiowery._core.result import ImageResult, TextResult
-from aiowery.errors import ConfigurationError
 from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest, optional_text, required_text
 from aiowery.weryai.requests._choices import AspectRatio
 from aiowery.weryai.requests._geometry import POINT_TEXT, SIZE_TEXT, Point, Size, point, size
@@ -48,7 +47,7 @@ class ImageBackgroundChange(_ImageTool):
 
     def __attrs_post_init__(self) -> None:
         if not (self.prompt and self.prompt.strip()) and self.background_color is None:
-            raise ConfigurationError(f"{type(self).__name__}: give prompt or background_color; both are left out")
+            raise wrong_request(f"{type(self).__name__}: give prompt or background_color; both are left out")
 
 
 @attrs.frozen(kw_only=True)
@@ -171,7 +170,7 @@ class ImageToPrompt(WeryAIRequest[TextResult]):
 
     def __attrs_post_init__(self) -> None:
         if self.image_kilobytes is None and isinstance(self.image_url, str):
-            raise ConfigurationError(
+            raise wrong_request(
                 f"{type(self).__name__}.image_kilobytes is left out; give the size of {self.image_url[:100]!r} in KB"
             )
 

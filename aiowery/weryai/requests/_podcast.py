@@ -8,9 +8,8 @@ from typing import Any, ClassVar, Final, Literal
 import attrs
 
 from aiowery._base.snapshot import Kind, ScriptLine, Snapshot, TaskState
-from aiowery._core.fields import item_count, items, path_segment, short_repr, text_length, wire
+from aiowery._core.fields import item_count, items, path_segment, short_repr, text_length, wire, wrong_request
 from aiowery._core.result import AudioResult, Result
-from aiowery.errors import ConfigurationError
 from aiowery.weryai.requests._base import WebhookRequest, required_text
 
 _DEBATERS: Final = 2
@@ -113,11 +112,11 @@ class Podcast(WebhookRequest[PodcastScript]):
     def __attrs_post_init__(self) -> None:
         speakers: tuple[object, ...] = self.speakers
         if not all(isinstance(speaker, str) and speaker.strip() for speaker in speakers):
-            raise ConfigurationError(
+            raise wrong_request(
                 f"{type(self).__name__}.speakers is {short_repr(self.speakers)}; ids from client.speakers() are needed"
             )
         if self.mode == "debate" and len(self.speakers) != _DEBATERS:
-            raise ConfigurationError(
+            raise wrong_request(
                 f"{type(self).__name__}.speakers has {len(self.speakers)} ids; a debate needs exactly {_DEBATERS}"
             )
 
@@ -130,10 +129,10 @@ def _script_line(value: Any) -> ScriptLine:
     try:
         line = value if isinstance(value, ScriptLine) else ScriptLine(**value)
     except TypeError as error:
-        raise ConfigurationError(f"{short_repr(value)} is no turn of a script; give speaker_id and content") from error
+        raise wrong_request(f"{short_repr(value)} is no turn of a script; give speaker_id and content") from error
     parts: tuple[object, ...] = (line.speaker_id, line.content, line.speaker_name or "?")
     if not all(isinstance(part, str) and part.strip() for part in parts):
-        raise ConfigurationError(
+        raise wrong_request(
             f"{short_repr(line)}: speaker_id, content and speaker_name must be texts that are not blank"
         )
     return line

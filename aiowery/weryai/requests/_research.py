@@ -8,9 +8,8 @@ from typing import Any, ClassVar, Literal
 import attrs
 
 from aiowery._base.snapshot import Kind, Snapshot
-from aiowery._core.fields import FrozenMapping, boolean, items, mapping, text_length
+from aiowery._core.fields import FrozenMapping, boolean, items, mapping, text_length, wrong_request
 from aiowery._core.result import Result, TextResult
-from aiowery.errors import ConfigurationError
 from aiowery.weryai.requests._base import WebhookRequest, WeryAIRequest, optional_text, web_address
 
 _MAX_INPUT_LENGTH = 1_000_000
@@ -79,9 +78,9 @@ class DeepResearch(WebhookRequest[ResearchResult]):
 
     def __attrs_post_init__(self) -> None:
         if not (self.input and self.input.strip()) and not self.input_resource:
-            raise ConfigurationError(f"{type(self).__name__}: give input or input_resource; both are left out")
+            raise wrong_request(f"{type(self).__name__}: give input or input_resource; both are left out")
         if self.mode and self.model:
-            raise ConfigurationError(f"{type(self).__name__}: mode and model exclude each other; leave one out")
+            raise wrong_request(f"{type(self).__name__}: mode and model exclude each other; leave one out")
 
     @property
     def direct_timeout(self) -> float | None:

@@ -8,10 +8,9 @@ from typing import ClassVar, Final, Literal
 import attrs
 
 from aiowery._base.snapshot import Kind
-from aiowery._core.fields import boolean, integer, item_count, optional_mapping, text_length, wire
+from aiowery._core.fields import boolean, integer, item_count, optional_mapping, text_length, wire, wrong_request
 from aiowery._core.media import Media, media_list, to_media
 from aiowery._core.result import Result, VideoResult
-from aiowery.errors import ConfigurationError
 from aiowery.weryai.requests._base import WebhookRequest, negative_prompt, optional_text, prompt, required_text
 from aiowery.weryai.requests._choices import Resolution
 
@@ -165,23 +164,21 @@ class AlmightyReferenceToVideo(_Videos):
     def __attrs_post_init__(self) -> None:
         visual_count = len(self.image_urls) + len(self.video_urls)
         if self.audio_urls and not visual_count:
-            raise ConfigurationError(
+            raise wrong_request(
                 f"{type(self).__name__}.audio_urls is given alone; add image_urls or video_urls, or use another request"
             )
         if not visual_count:
-            raise ConfigurationError(
+            raise wrong_request(
                 f"{type(self).__name__}: give image_urls or video_urls; both are left out (TextToVideo needs none)"
             )
         if self.duration < _LEAST_SECONDS and not self.model.startswith(_WERYDANCE):
-            raise ConfigurationError(
+            raise wrong_request(
                 f"{type(self).__name__}.duration must be at least {_LEAST_SECONDS} for {self.model}, got"
                 f" {self.duration}; models whose key begins with {_WERYDANCE} make shorter videos"
             )
         file_count = visual_count + len(self.audio_urls)
         if file_count > _MAX_REFERENCES:
-            raise ConfigurationError(
-                f"{type(self).__name__} has {file_count} files; at most {_MAX_REFERENCES} are allowed"
-            )
+            raise wrong_request(f"{type(self).__name__} has {file_count} files; at most {_MAX_REFERENCES} are allowed")
 
 
 @attrs.frozen(kw_only=True)
