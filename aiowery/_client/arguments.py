@@ -97,7 +97,7 @@ def check_streaming(job_timeout: object, on_doubt: object) -> None:
 
 def checked_directory(directory: object) -> Path:
     """Return a directory as a path. Raises ConfigurationError for what is no path."""
-    if not isinstance(directory, (str, os.PathLike)):
+    if not isinstance(directory, (str, os.PathLike)) or "\0" in os.fsdecode(directory):
         raise refused("download(): directory", directory, "the path of a directory, such as 'out'")
     return Path(os.fsdecode(directory))
 
