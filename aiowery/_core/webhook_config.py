@@ -10,36 +10,51 @@ from typing import Any, Final, Protocol
 
 import attrs
 
+from aiowery._base.secret import Secret
+from aiowery._core.redaction import KeyRedactor, base64_spellings, spellings_as_text
 from aiowery._core.urls import validate_url
 from aiowery.errors import ConfigurationError
 
 _BYTES: Final = 16
 TOKEN_LENGTH: Final = 2 * _BYTES
 """The number of characters of a token."""
-_TOKEN: Final = re.compile(rb"[0-9a-fA-F]{32}")
+_PLAIN_TOKEN: Final = b"[0-9a-f]{32}"
+_BASE64_TOKEN: Final = rb"[\w+/-]{43,44}"  # by its place, its first or last character holds bits of what is beside it
+_SLASHES: Final = ("&#x2f;", "&#47;", r"\u002f")
 _MAX_URLS: Final = 100
-_prefixes: Final[dict[str, tuple[bytes, bytes]]] = {}
+_addresses: Final[dict[str, dict[bytes, bytes]]] = {}
+"""By public URL in use: the spellings of what stands before a token, in small letters, with the token's patterns."""
 
 
 def without_addresses(body: bytes) -> bytes:
-    """Return a response's body with stars in place of the secret in each webhook URL below a public URL in use."""
-    for prefix in (prefix for spellings in _prefixes.values() for prefix in spellings):
-        if prefix in body:
-            first, *rest = body.split(prefix)
-            hidden = (b"***" + part[TOKEN_LENGTH:] if _TOKEN.match(part) else part for part in rest)
-            body = prefix.join((first, *hidden))
+    """Return a response's body with stars in place of the secret in each webhook URL below a public URL in use.
+
+    It is found in all spellings in which a key is found.
+    """
+    if not _addresses:
+        return body
+    lowered = body.lower()
+    for spellings in _addresses.values():
+        for prefix, token in spellings.items():
+            if prefix in lowered:
+                body = re.sub(b"(" + re.escape(prefix) + b")" + token, rb"\1***", body, flags=re.IGNORECASE | re.ASCII)
+                lowered = body.lower()
     return body
 
 
-def _hide_addresses(public_url: str) -> None:
-    """Hide the webhook URLs below this URL from now on, also with the slashes that JSON allows.
+def without_token(body: bytes, token: Secret) -> bytes:
+    """Return the body of a delivery without the secret of its URL, which a provider may quote."""
+    return KeyRedactor(token.reveal()).redact_bytes(body)
 
-    The latest 100 are remembered.
-    """
+
+def _hide_addresses(public_url: str) -> None:
+    """Hide the webhook URLs below this URL from now on. The latest 100 are remembered."""
     prefix = f"{public_url}/"
-    _prefixes[public_url] = prefix.encode(), prefix.replace("/", "\\/").encode()
-    if len(_prefixes) > _MAX_URLS:
-        del _prefixes[next(iter(_prefixes))]
+    plain = spellings_as_text(prefix) | {prefix.replace("/", slash) for slash in _SLASHES}
+    found = dict.fromkeys(plain, _PLAIN_TOKEN) | dict.fromkeys(base64_spellings(prefix.encode()), _BASE64_TOKEN)
+    _addresses[public_url] = {spelling.lower().encode(): token for spelling, token in found.items()}
+    if len(_addresses) > _MAX_URLS:
+        del _addresses[next(iter(_addresses))]
 
 
 def new_token() -> str:
