@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Final
 
 import attrs
 
+from aiowery._base.fork_safe_lock import ForkSafeLock
 from aiowery._base.new_files import PRIVATE, SHARED, create
 from aiowery.errors import LedgerError
 from aiowery.ledger import _identity
@@ -30,7 +30,7 @@ _MAX_BYTES: Final = 200
 _CHECKS: Final = 5
 _PAUSE: Final = 0.02
 
-_creating: Final = threading.Lock()
+_creating: Final = ForkSafeLock()
 _connected: Final[set[LedgerFiles]] = set()
 _inherited: Final[set[Path]] = set()
 """Files that were open when this process was forked: SQLite would take its parent's locks on them for its own."""

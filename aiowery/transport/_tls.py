@@ -8,18 +8,18 @@ import functools
 import os
 import re
 import ssl
-import threading
 from pathlib import Path
 from typing import Final
 
 import httpx
 
+from aiowery._base.fork_safe_lock import ForkSafeLock
 from aiowery.transport._errors import CertificatesUnusable
 
 Verify = ssl.SSLContext | str | bool
 Cert = str | tuple[str, str] | tuple[str, str, str]
 
-_making: Final = threading.Lock()
+_making: Final = ForkSafeLock()
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d{1,9}")
 NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 """The system's errors for a process, or a machine, that has no file left to open."""
