@@ -10,6 +10,7 @@ from typing import Any, Final, TypeGuard, TypeVar
 from urllib.parse import urlsplit
 
 from aiowery._base.snapshot import Asset
+from aiowery._base.text import MAX_ID
 from aiowery._client.options import SubmitOptions
 from aiowery._core.fields import short_repr
 from aiowery._core.media import Media, clean_url, local_media
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 _SPEED: Final = "AIOWERY_SANDBOX_SPEED"
 _URL: Final = "a URL that begins with https:// (client.job(task_id) returns the job of a task)"
+_ID: Final = f"an id as the provider returned it, a non-empty string of at most {MAX_ID} printable characters"
 _REQUEST: Final = "a request, such as aiowery.weryai.TextToImage(prompt='a cat')"
 
 
@@ -64,9 +66,9 @@ def check_requests(requests: object) -> None:
 
 
 def check_id(verb: str, name: str, value: object) -> None:
-    """Raise ConfigurationError for anything but the text of an id."""
-    if not isinstance(value, str) or not value:
-        raise refused(f"{verb}(): {name}", value, "an id as the provider returned it, a non-empty string")
+    """Raise ConfigurationError for anything but the text of an id: no response with another one is accepted."""
+    if not (isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isprintable()):
+        raise refused(f"{verb}(): {name}", value, _ID)
 
 
 def submit_options(request: object, job_timeout: Timeout, start_within: float | None, name: str | int) -> SubmitOptions:

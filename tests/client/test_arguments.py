@@ -281,6 +281,19 @@ def test_betterwaifu_queue_file_of_a_wrong_type_is_named(queue_file: Any) -> Non
         BetterWaifu(KEY, queue_file=queue_file)
 
 
+@pytest.mark.parametrize("odd", ["x" * 257, "x" * 1_000_000, "a\nERROR forged", "a\x1b[2J"])
+async def test_id_that_no_response_can_have_is_refused(odd: str) -> None:
+    """An id in a log line, an error or a repr is short and printable, also one of the caller's."""
+    async with client_of(FakeWeryAI()) as client:
+        for use in (client.job, client.status, client.batch_status):
+            with pytest.raises(ConfigurationError, match="must be an id as the provider returned it") as caught:
+                made = use(odd)
+                if inspect.isawaitable(made):
+                    await made
+            assert len(str(caught.value)) < 500
+        assert client.jobs() == ()
+
+
 @pytest.mark.parametrize("queue_file", ["", ":memory:", "file:q.json", "a\0b", "x" * 300, "x/" * 3000 + "q"])
 def test_betterwaifu_queue_file_that_names_no_file_is_named(queue_file: str) -> None:
     """The paths that a ledger does not have either."""
