@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _SPEED: Final = "AIOWERY_SANDBOX_SPEED"
 _URL: Final = "a URL that begins with https:// (client.job(task_id) returns the job of a task)"
-_ID: Final = f"an id as the provider returned it, a non-empty string of at most {MAX_ID} printable characters"
+_ID: Final = f"an id as the provider returned it, a non-empty string of at most {MAX_ID} characters"
 _REQUEST: Final = "a request, such as aiowery.weryai.TextToImage(prompt='a cat')"
 
 
@@ -67,7 +67,7 @@ def check_requests(requests: object) -> None:
 
 def check_id(verb: str, name: str, value: object) -> None:
     """Raise ConfigurationError for anything but the text of an id: no response with another one is accepted."""
-    if not (isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isprintable()):
+    if not (isinstance(value, str) and 0 < len(value) <= MAX_ID):
         raise refused(f"{verb}(): {name}", value, _ID)
 
 

@@ -18,12 +18,13 @@ from aiowery.errors import ConfigurationError
 _BYTES: Final = 16
 TOKEN_LENGTH: Final = 2 * _BYTES
 """The number of characters of a token."""
-_PLAIN_TOKEN: Final = b"[0-9a-f]{32}"
-_BASE64_TOKEN: Final = rb"[\w+/-]{43,44}"  # by its place, its first or last character holds bits of what is beside it
-_SLASHES: Final = ("&#x2f;", "&#47;", r"\u002f")
+_TOKEN: Final = re.compile(rb"[0-9a-fA-F]{32}")
+# By its place, its first or last character holds bits of what is beside it.
+_BASE64_TOKEN: Final = re.compile(rb"[0-9A-Za-z+/_-]{43,44}")
+_SLASHES: Final = ("&#x2f;", "&#47;", "\\u002f")
 _MAX_URLS: Final = 100
-_addresses: Final[dict[str, dict[bytes, bytes]]] = {}
-"""By public URL in use: the spellings of what stands before a token, in small letters, with the token's patterns."""
+_addresses: Final[dict[str, dict[bytes, bool]]] = {}
+"""By public URL in use: the spellings of what stands before a token, in small letters; True for those in base64."""
 
 
 def without_addresses(body: bytes) -> bytes:
@@ -35,11 +36,26 @@ def without_addresses(body: bytes) -> bytes:
         return body
     lowered = body.lower()
     for spellings in _addresses.values():
-        for prefix, token in spellings.items():
+        for prefix, is_base64 in spellings.items():
             if prefix in lowered:
-                body = re.sub(b"(" + re.escape(prefix) + b")" + token, rb"\1***", body, flags=re.IGNORECASE | re.ASCII)
+                body = _without_tokens(body, lowered, prefix, is_base64=is_base64)
                 lowered = body.lower()
     return body
+
+
+def _without_tokens(body: bytes, lowered: bytes, prefix: bytes, *, is_base64: bool) -> bytes:
+    """Return a body with stars in place of the tokens behind a prefix; `lowered` is the same body in small letters."""
+    parts: list[bytes] = []
+    start, place = 0, lowered.find(prefix)
+    while place >= 0:
+        place += len(prefix)
+        token = _BASE64_TOKEN.match(body, place) if is_base64 else _TOKEN.match(body, place)
+        if token is not None:
+            parts += [body[start:place], b"***"]
+            start = token.end()
+        place = lowered.find(prefix, place)
+    parts.append(body[start:])
+    return b"".join(parts)
 
 
 def without_token(body: bytes, token: Secret) -> bytes:
@@ -51,8 +67,8 @@ def _hide_addresses(public_url: str) -> None:
     """Hide the webhook URLs below this URL from now on. The latest 100 are remembered."""
     prefix = f"{public_url}/"
     plain = spellings_as_text(prefix) | {prefix.replace("/", slash) for slash in _SLASHES}
-    found = dict.fromkeys(plain, _PLAIN_TOKEN) | dict.fromkeys(base64_spellings(prefix.encode()), _BASE64_TOKEN)
-    _addresses[public_url] = {spelling.lower().encode(): token for spelling, token in found.items()}
+    found = dict.fromkeys(plain, False) | dict.fromkeys(base64_spellings(prefix.encode()), True)
+    _addresses[public_url] = {spelling.lower().encode(): is_base64 for spelling, is_base64 in found.items()}
     if len(_addresses) > _MAX_URLS:
         del _addresses[next(iter(_addresses))]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Final
 
 import attrs
 
-from aiowery._base.fork_safe_lock import ForkSafeLock
 from aiowery._base.new_files import PRIVATE, SHARED, create
 from aiowery.errors import LedgerError
 from aiowery.ledger import _identity
@@ -30,13 +30,15 @@ _MAX_BYTES: Final = 200
 _CHECKS: Final = 5
 _PAUSE: Final = 0.02
 
-_creating: Final = ForkSafeLock()
+_creating = threading.Lock()
 _connected: Final[set[LedgerFiles]] = set()
 _inherited: Final[set[Path]] = set()
 """Files that were open when this process was forked: SQLite would take its parent's locks on them for its own."""
 
 
 def _inherit() -> None:
+    global _creating  # noqa: PLW0603 - a thread that the child does not have may have held it
+    _creating = threading.Lock()
     _inherited.update(files.path for files in _connected)
     _connected.clear()
 

