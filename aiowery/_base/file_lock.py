@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakSet
 
+from aiowery._base.new_files import NO_LINK, PRIVATE
+
 if sys.platform == "win32":
     import msvcrt
 
@@ -52,7 +54,7 @@ class FileLock:
         for _ in range(_MAX_ATTEMPTS):
             if self._descriptor is not None:
                 return True
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | NO_LINK, PRIVATE)
             try:
                 _lock(descriptor)
             except OSError:

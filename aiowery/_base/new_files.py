@@ -15,18 +15,19 @@ PRIVATE: Final = 0o600
 """The mode of a file that only its owner may read."""
 SHARED: Final = 0o666
 """The mode of a file that the process's umask restricts."""
-_NO_LINK: Final = (
+NO_LINK: Final = (
     getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
+"""Flags of `os.open` by which no link is followed, and a pipe is not waited for."""
 _CHUNK: Final = 1024 * 1024
 
 
 def create(path: Path, mode: int = SHARED) -> BinaryIO:
     """Make a file and open it for reading and writing, unbuffered. Raises FileExistsError, also for a link."""
-    return open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINK, mode), "r+b", buffering=0)  # noqa: PTH123 - of a descriptor, which the caller closes
+    return open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_LINK, mode), "r+b", buffering=0)  # noqa: PTH123 - of a descriptor, which the caller closes
 
 
 def open_regular(path: Path, *, writable: bool = False) -> BinaryIO:
@@ -34,7 +35,7 @@ def open_regular(path: Path, *, writable: bool = False) -> BinaryIO:
 
     One with several names is not opened for writing, because the other names may be foreign.
     """
-    descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | _NO_LINK)
+    descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | NO_LINK)
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or (writable and found.st_nlink > 1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, overload
 
 _STARS = "***"
 
@@ -53,6 +53,10 @@ class HoldsSecret:
         raise TypeError(f"{type(self).__name__} holds a secret and cannot be pickled")
 
 
-def hide(value: Any) -> Any:
+@overload
+def hide(value: str | Secret) -> Secret: ...
+@overload
+def hide(value: object) -> Any: ...
+def hide(value: object) -> object:
     """Return a text as a secret, and anything else unchanged."""
     return Secret(value) if isinstance(value, str) else value

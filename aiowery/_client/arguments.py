@@ -10,6 +10,7 @@ from typing import Any, Final, TypeGuard, TypeVar
 from urllib.parse import urlsplit
 
 from aiowery._base.snapshot import Asset
+from aiowery._base.text import MAX_ID
 from aiowery._client.options import SubmitOptions
 from aiowery._core.fields import short_repr
 from aiowery._core.media import Media, clean_url, local_media
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 _SPEED: Final = "AIOWERY_SANDBOX_SPEED"
 _URL: Final = "a URL that begins with https:// (client.job(task_id) returns the job of a task)"
+_ID: Final = f"an id as the provider returned it, a non-empty string of at most {MAX_ID} characters"
 _REQUEST: Final = "a request, such as aiowery.weryai.TextToImage(prompt='a cat')"
 
 
@@ -63,9 +65,9 @@ def check_requests(verb: str, requests: object, types: tuple[type[Any], ...] = (
 
 
 def check_id(verb: str, name: str, value: object) -> None:
-    """Raise ConfigurationError for anything but the text of an id."""
-    if not isinstance(value, str) or not value:
-        raise refused(f"{verb}(): {name}", value, "an id as the provider returned it, a non-empty string")
+    """Raise ConfigurationError for anything but the text of an id: no response with another one is accepted."""
+    if not (isinstance(value, str) and 0 < len(value) <= MAX_ID):
+        raise refused(f"{verb}(): {name}", value, _ID)
 
 
 def submit_options(request: object, job_timeout: Timeout, start_within: float | None, name: str | int) -> SubmitOptions:
@@ -96,7 +98,7 @@ def check_streaming(job_timeout: object, on_doubt: object) -> None:
 
 def checked_directory(directory: object) -> Path:
     """Return a directory as a path. Raises ConfigurationError for what is no path."""
-    if not isinstance(directory, (str, os.PathLike)):
+    if not isinstance(directory, (str, os.PathLike)) or "\0" in os.fsdecode(directory):
         raise refused("download(): directory", directory, "the path of a directory, such as 'out'")
     return Path(os.fsdecode(directory))
 

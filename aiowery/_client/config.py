@@ -14,6 +14,7 @@ from aiowery._client.arguments import checked_credits, checked_http, checked_web
 from aiowery._client.settings import check_settings
 from aiowery._core.events import Observer
 from aiowery._core.models import ModelInfo
+from aiowery._core.paths import file_path
 from aiowery._core.policies import Limits, PollPolicy, RetryPolicy
 from aiowery._core.provider import Provider
 from aiowery._core.request_types import RequestTypes
@@ -195,7 +196,7 @@ def make_config(
         price_per_credit=checked_credits("price_per_credit", price_per_credit),
         other_hosts=other_hosts or {},
         allow_hosts=parse_hosts("allow_hosts", allow_hosts),
-        queue_file=None if queue_file is None else Path(queue_file),
+        queue_file=None if queue_file is None else file_path("queue_file", queue_file, "queue.json"),
         webhooks=checked_webhooks(webhooks, ledger),
         log_prompts=log_prompts,
     )

@@ -16,7 +16,7 @@ _HEAD: Final = 4096
 _TAG: Final = b"ID3"
 _TAG_HEAD: Final = 10
 _TAG_HAS_FOOTER: Final = 0x10
-_FLAC_BEGINS: Final = b"fLaC"
+_MAX_TAGS: Final = 4
 
 
 @attrs.frozen
@@ -53,6 +53,7 @@ _HEIC: Final = FileType(
     "jpg",
 )
 _AVIF: Final = FileType("AVIF", "image", (".avif",), ("image/avif", "image/avif-sequence"), "jpg")
+_CR3: Final = FileType("a raw photo of Canon", "image", (".cr3",), ("image/x-canon-cr3",), "jpg")
 _JXL: Final = FileType("JPEG XL", "image", (".jxl",), ("image/jxl",), "jpg")
 _MP4: Final = FileType("MP4", "video", (".mp4",), ("video/mp4", "video/x-m4v", "application/mp4", "video/mpeg4"))
 _MOV: Final = FileType("QuickTime", "video", (".mov",), ("video/quicktime", "video/mov"))
@@ -71,7 +72,7 @@ _AAC: Final = FileType("AAC", "audio", (".aac",), ("audio/aac", "audio/aacp", "a
 _AIFF: Final = FileType("AIFF", "audio", (".aiff", ".aif"), ("audio/aiff", "audio/x-aiff"), "wav")
 
 _TYPES: Final = (
-    *(_JPEG, _PNG, _WEBP, _GIF, _BMP, _TIFF, _HEIC, _AVIF, _JXL),
+    *(_JPEG, _PNG, _WEBP, _GIF, _BMP, _TIFF, _HEIC, _AVIF, _CR3, _JXL),
     *(_MP4, _MOV, _3GP, _WEBM, _MKV, _AVI),
     *(_MP3, _M4A, _WAV, _OGG, _FLAC, _AAC, _AIFF),
 )
@@ -88,7 +89,8 @@ _SIGNATURES: Final[tuple[tuple[re.Pattern[bytes], tuple[FileType, ...]], ...]] =
     (re.compile(rb"II\*\0|MM\0\*"), (_TIFF,)),
     (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"), (_JXL,)),
     (re.compile(rb"....ftyp(?:avif|avis)", re.DOTALL), (_AVIF,)),
-    (re.compile(rb"....ftyp(?:hei[cxms]|hev[cxms])", re.DOTALL), (_HEIC,)),
+    (re.compile(rb"....ftyp(?:hei[cxms]|hev[cxms]|avc[is]|vvi[cs]|jpeg|jpgs|j2ki)", re.DOTALL), (_HEIC,)),
+    (re.compile(rb"....ftypcrx ", re.DOTALL), (_CR3,)),
     (re.compile(rb"....ftypqt", re.DOTALL), (_MOV, _MP4)),
     (re.compile(rb"....ftypM4[ABP]", re.DOTALL), (_M4A, _MP4)),
     (re.compile(rb"....ftyp3[gs]", re.DOTALL), (_3GP,)),
@@ -124,10 +126,14 @@ def types_in(file: BinaryIO) -> tuple[FileType, ...]:
     head = file.read(_HEAD)
     if head[:_PLAIN_START].isascii() and _is_plain(head):  # a text may begin like any signature made of letters
         return ()
-    if head.startswith(_TAG):
-        # A tag, which may hold a whole picture, stands before a sound of either type.
-        file.seek(_tag_length(head))
-        return (_FLAC,) if file.read(len(_FLAC_BEGINS)) == _FLAC_BEGINS else (_MP3,)
+    if head.startswith(_TAG):  # several may stand before a sound of any type, and each may hold a whole picture
+        types = _types_of(_behind_tags(file, head))
+        return types if types and types[0].kind == "audio" else (_MP3,)
+    return _types_of(head)
+
+
+def _types_of(head: bytes) -> tuple[FileType, ...]:
+    """Return the types that a file may have by its beginning, the likeliest first; () for an unknown one."""
     if _STILLS.match(head):
         return (_AVIF,) if b"avi" in _compatible_brands(head) else (_HEIC,)
     if head.startswith(_MATROSKA):
@@ -165,6 +171,18 @@ def suffix_of_output(file: BinaryIO, media_type: str, path: str) -> str:
         raise NoMedia(f"a page ({media_type[:100] or 'of no type'}) instead of a file")
     known = declared or named
     return UNKNOWN_SUFFIX if known is None else known.suffix
+
+
+def _behind_tags(file: BinaryIO, head: bytes) -> bytes:
+    """Return what follows the ID3 tags at the beginning of a file, of which a few are skipped."""
+    end = 0
+    for _ in range(_MAX_TAGS):
+        if not head.startswith(_TAG):
+            break
+        end += _tag_length(head)
+        file.seek(end)
+        head = file.read(_HEAD)
+    return head
 
 
 def _tag_length(head: bytes) -> int:
@@ -206,4 +224,6 @@ def _is_plain(head: bytes) -> bool:
 
 def _is_text_type(media_type: str) -> bool:
     kind, _, name = media_type.partition("/")
-    return kind == "text" or (kind == "application" and name.endswith(("json", "xml", "javascript")))
+    return kind in {"text", "multipart", "message"} or (
+        kind == "application" and name.endswith(("json", "xml", "javascript"))
+    )

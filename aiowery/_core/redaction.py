@@ -39,7 +39,8 @@ class KeyRedactor(HoldsSecret):
     """A redactor of one API key in all its spellings. It is made once for each key, not for each text."""
 
     def __init__(self, key: str) -> None:
-        texts = {spelling.translate(_LOWER) for spelling in _spellings(key)}
+        spellings = spellings_as_text(key) | base64_spellings(key.encode())
+        texts = {spelling.translate(_LOWER) for spelling in spellings}
         self._texts = tuple(sorted(texts, key=len, reverse=True))  # one may contain another
         self._bytes = tuple(text.encode() for text in self._texts)
         self._bare = tuple({text.replace(b"\\", b"") for text in self._bytes})
@@ -90,7 +91,8 @@ class KeyRedactor(HoldsSecret):
         return text
 
 
-def _spellings(key: str) -> set[str]:
+def spellings_as_text(key: str) -> set[str]:
+    """Return a text plain, and with the escapes of JSON, of URLs and of HTML."""
     escaped = json.dumps(key)[1:-1]
     entities = html.escape(key)
     return {
@@ -103,7 +105,6 @@ def _spellings(key: str) -> set[str]:
         entities,
         entities.replace("&#x27;", "&#39;"),
         *(_each(key, form, kept) for form in _FORMS for kept in _KEPT),
-        *_base64_spellings(key.encode()),
     }
 
 
@@ -112,7 +113,7 @@ def _each(key: str, form: str, kept: str) -> str:
     return "".join(one if one in kept else form.format(ord(one)) for one in key)
 
 
-def _base64_spellings(key: bytes) -> set[str]:
+def base64_spellings(key: bytes) -> set[str]:
     """Return what of the key's base64 does not depend on the bytes around it, at each of three places."""
     found = set()
     for before, start in enumerate(_BASE64_STARTS):

@@ -10,6 +10,8 @@ from typing import Any, Final, Protocol
 
 import attrs
 
+from aiowery._base.secret import Secret
+from aiowery._core.redaction import KeyRedactor, base64_spellings, spellings_as_text
 from aiowery._core.urls import validate_url
 from aiowery.errors import ConfigurationError
 
@@ -17,29 +19,58 @@ _BYTES: Final = 16
 TOKEN_LENGTH: Final = 2 * _BYTES
 """The number of characters of a token."""
 _TOKEN: Final = re.compile(rb"[0-9a-fA-F]{32}")
+# By its place, its first or last character holds bits of what is beside it.
+_BASE64_TOKEN: Final = re.compile(rb"[0-9A-Za-z+/_-]{43,44}")
+_SLASHES: Final = ("&#x2f;", "&#47;", "\\u002f")
 _MAX_URLS: Final = 100
-_prefixes: Final[dict[str, tuple[bytes, bytes]]] = {}
+_addresses: Final[dict[str, dict[bytes, bool]]] = {}
+"""By public URL in use: the spellings of what stands before a token, in small letters; True for those in base64."""
 
 
 def without_addresses(body: bytes) -> bytes:
-    """Return a response's body with stars in place of the secret in each webhook URL below a public URL in use."""
-    for prefix in (prefix for spellings in _prefixes.values() for prefix in spellings):
-        if prefix in body:
-            first, *rest = body.split(prefix)
-            hidden = (b"***" + part[TOKEN_LENGTH:] if _TOKEN.match(part) else part for part in rest)
-            body = prefix.join((first, *hidden))
+    """Return a response's body with stars in place of the secret in each webhook URL below a public URL in use.
+
+    It is found in all spellings in which a key is found.
+    """
+    if not _addresses:
+        return body
+    lowered = body.lower()
+    for spellings in _addresses.values():
+        for prefix, is_base64 in spellings.items():
+            if prefix in lowered:
+                body = _without_tokens(body, lowered, prefix, is_base64=is_base64)
+                lowered = body.lower()
     return body
 
 
-def _hide_addresses(public_url: str) -> None:
-    """Hide the webhook URLs below this URL from now on, also with the slashes that JSON allows.
+def _without_tokens(body: bytes, lowered: bytes, prefix: bytes, *, is_base64: bool) -> bytes:
+    """Return a body with stars in place of the tokens behind a prefix; `lowered` is the same body in small letters."""
+    parts: list[bytes] = []
+    start, place = 0, lowered.find(prefix)
+    while place >= 0:
+        place += len(prefix)
+        token = _BASE64_TOKEN.match(body, place) if is_base64 else _TOKEN.match(body, place)
+        if token is not None:
+            parts += [body[start:place], b"***"]
+            start = token.end()
+        place = lowered.find(prefix, place)
+    parts.append(body[start:])
+    return b"".join(parts)
 
-    The latest 100 are remembered.
-    """
+
+def without_token(body: bytes, token: Secret) -> bytes:
+    """Return the body of a delivery without the secret of its URL, which a provider may quote."""
+    return KeyRedactor(token.reveal()).redact_bytes(body)
+
+
+def _hide_addresses(public_url: str) -> None:
+    """Hide the webhook URLs below this URL from now on. The latest 100 are remembered."""
     prefix = f"{public_url}/"
-    _prefixes[public_url] = prefix.encode(), prefix.replace("/", "\\/").encode()
-    if len(_prefixes) > _MAX_URLS:
-        del _prefixes[next(iter(_prefixes))]
+    plain = spellings_as_text(prefix) | {prefix.replace("/", slash) for slash in _SLASHES}
+    found = dict.fromkeys(plain, False) | dict.fromkeys(base64_spellings(prefix.encode()), True)
+    _addresses[public_url] = {spelling.lower().encode(): is_base64 for spelling, is_base64 in found.items()}
+    if len(_addresses) > _MAX_URLS:
+        del _addresses[next(iter(_addresses))]
 
 
 def new_token() -> str:

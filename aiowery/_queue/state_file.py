@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import math
 import os
@@ -24,6 +25,7 @@ import anyio.to_thread
 import attrs
 
 from aiowery._base.file_lock import FileLock
+from aiowery._base.new_files import PRIVATE, create, open_regular, write_all
 from aiowery._core.events import log
 from aiowery.errors import ConfigurationError, LedgerError
 
@@ -128,6 +130,8 @@ class QueueStateFile:
         """Take the lock if it is free, and return True if it is held; all links lead to one lock."""
         if not self._is_path_resolved:
             self._path = Path(os.path.realpath(self._path))
+            if self._path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             self._lock = FileLock(_lock_path(self._path))
             self._is_path_resolved = True
         return self._lock.acquire()
@@ -169,7 +173,7 @@ class QueueStateFile:
     def _read(self) -> StoredState:
         """Return the stored state; a file without a valid state counts as a task that has just ended."""
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:  # opening a pipe would wait for ever
                 self._check_hard_links(os.fstat(file.fileno()))
                 return self._check_path(_parse_state(json.loads(file.read(_MAX_BYTES))))
         except ConfigurationError:  # it is a ValueError too
@@ -217,21 +221,16 @@ class QueueStateFile:
         return f"queue_file={str(self._path)!r} cannot be used: {reason}; nothing was sent: {next_step}"
 
     def _write(self, state: StoredState) -> None:
-        new_file = self._path.with_name(self._path.name + ".new")
-        with open(new_file, "w", encoding="utf-8", opener=_open_private) as file:
-            json.dump(attrs.asdict(attrs.evolve(state, path=str(self._path))), file)
-            file.flush()
+        new_file = Path(f"{self._path}.new")
+        new_file.unlink(missing_ok=True)  # left by a process that was killed, or a link
+        with create(new_file, PRIVATE) as file:
+            write_all(file, json.dumps(attrs.asdict(attrs.evolve(state, path=str(self._path)))).encode())
             os.fsync(file.fileno())
         new_file.replace(self._path)
 
 
 def _lock_path(path: Path) -> Path:
-    return path.with_name(path.name + ".lock")
-
-
-def _open_private(path: str, flags: int) -> int:
-    """Open a file that only its owner may read."""
-    return os.open(path, flags, 0o600)
+    return Path(f"{path}.lock")
 
 
 def _parse_state(values: Any) -> StoredState:

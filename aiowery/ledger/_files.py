@@ -30,13 +30,15 @@ _MAX_BYTES: Final = 200
 _CHECKS: Final = 5
 _PAUSE: Final = 0.02
 
-_creating: Final = threading.Lock()
+_creating = threading.Lock()
 _connected: Final[set[LedgerFiles]] = set()
 _inherited: Final[set[Path]] = set()
 """Files that were open when this process was forked: SQLite would take its parent's locks on them for its own."""
 
 
 def _inherit() -> None:
+    global _creating  # noqa: PLW0603 - a thread that the child does not have may have held it
+    _creating = threading.Lock()
     _inherited.update(files.path for files in _connected)
     _connected.clear()
 

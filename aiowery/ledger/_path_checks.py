@@ -12,7 +12,7 @@ from typing import Final
 
 from aiowery._base.new_files import PRIVATE
 from aiowery._core.events import log
-from aiowery._core.fields import short_repr
+from aiowery._core.paths import IN_MEMORY, file_path
 from aiowery.errors import ConfigurationError, LedgerError
 
 FILE_SYSTEMS_VARIABLE: Final = "AIOWERY_LEDGER_FILE_SYSTEMS"
@@ -27,8 +27,6 @@ _SHARED_FILE_SYSTEMS: Final = frozenset(
     }
 )
 _ANY_FUSE: Final = "fuse."
-_MAX_NAME_BYTES: Final = 240  # and a suffix
-_MAX_PATH_BYTES: Final = 4000
 _ANY_USER: Final = stat.S_IRWXO
 # They may give a file another inode number each time that it is opened.
 _UNSTABLE_INODES: Final = frozenset({"exfat", "msdos", "vboxsf", "vfat"})
@@ -37,29 +35,12 @@ _MIN_FIELDS: Final = 3
 
 def validate_path(path: str | os.PathLike[str]) -> Path:
     """Return the path of a ledger. Raises ConfigurationError for a text that names no file."""
-    text = os.fsdecode(path)
-    if text == ":memory:":
+    if os.fsdecode(path) == IN_MEMORY:
         raise ConfigurationError(
             "ledger must be the path of a file, got ':memory:'; nothing was sent: leave it out to keep the ledger in"
             " memory, or pass aiowery.ledger.MemoryLedger()"
         )
-    if text.lower().startswith("file:"):
-        raise ConfigurationError(
-            f"ledger must be a plain path, got the URI {short_repr(text)}; nothing was sent: give the path in it"
-        )
-    if not text or "\0" in text:
-        raise ConfigurationError(
-            f"ledger must be the path of a file, got {short_repr(text)}; nothing was sent: give a name such as"
-            " 'jobs.db'"
-        )
-    raw = text.encode("utf-8", "surrogatepass")
-    names = (part.encode("utf-8", "surrogatepass") for part in Path(text).parts)
-    if len(raw) > _MAX_PATH_BYTES or any(len(name) > _MAX_NAME_BYTES for name in names):
-        raise ConfigurationError(
-            f"ledger must have at most {_MAX_NAME_BYTES} bytes in a name and {_MAX_PATH_BYTES:,} in its path, got"
-            f" {len(raw):,}; nothing was sent: give a shorter one"
-        )
-    return Path(path)
+    return file_path("ledger", path, "jobs.db")
 
 
 def tighten(paths: Iterable[Path]) -> None:
@@ -69,8 +50,9 @@ def tighten(paths: Iterable[Path]) -> None:
     """
     for path in paths:
         with contextlib.suppress(OSError):
-            mode = stat.S_IMODE(path.stat().st_mode)
-            if os.name == "posix" and mode & _ANY_USER:
+            found = path.lstat().st_mode
+            mode = stat.S_IMODE(found)
+            if os.name == "posix" and stat.S_ISREG(found) and mode & _ANY_USER:
                 path.chmod(PRIVATE)
                 log.info("%s was readable by all users (%04o); it is private now (%04o)", path, mode, PRIVATE)
 
@@ -96,6 +78,12 @@ def check_path(path: Path) -> None:
         raise LedgerError(f"{path}: there is no directory {directory}; nothing was sent: make it, or give another file")
     if path.is_dir():
         raise LedgerError(f"{path} is a directory; nothing was sent: give a file in it")
+    if path.exists() and not path.is_file():
+        raise LedgerError(f"{path} is a device or a pipe; nothing was sent: give a regular file")
+    if not _is_text(path):  # SQLite stores the path of each opening
+        raise LedgerError(
+            f"{path} has a name, or is in a directory with a name, that is no valid text; nothing was sent: rename it"
+        )
     mounts = _mounts()
     if path.as_posix() in dict(_mount_points(mounts)):
         raise LedgerError(
@@ -107,6 +95,14 @@ def check_path(path: Path) -> None:
             f"{path} is on a network file system ({kind}), whose locks are not reliable; nothing was sent: give a local"
             f" file. If you know that locks work between all its users, set {FILE_SYSTEMS_VARIABLE}={kind}"
         )
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_shared(kind: str) -> bool:

@@ -116,7 +116,7 @@ class Writer:
     def _main(self) -> None:
         try:
             connection = self.files.connect()
-        except (sqlite3.Error, OSError, LedgerError) as fault:
+        except Exception as fault:  # noqa: BLE001 - every caller must get its result, whatever the error is
             self._reject_all(fault if isinstance(fault, LedgerError) else self.files.explain(fault))
             return
         try:

@@ -19,13 +19,22 @@ from aiowery.transport._errors import CertificatesUnusable
 Verify = ssl.SSLContext | str | bool
 Cert = str | tuple[str, str] | tuple[str, str, str]
 
-_making: Final = threading.Lock()
+_making = threading.Lock()
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d{1,9}")
 NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 """The system's errors for a process, or a machine, that has no file left to open."""
 # OpenSSL's verification codes.
 _OUT_OF_DATE: Final = frozenset({9, 10})
 _WRONG_NAME: Final = frozenset({62, 63, 64})
+
+
+def _renew_lock() -> None:
+    global _making  # noqa: PLW0603 - a thread that a forked process does not have may have held it
+    _making = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 async def load_context(verify: Verify, cert: Cert | None) -> ssl.SSLContext:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final, Self
 
+from aiowery._base.secret import Secret
 from aiowery.errors import ConfigurationError, WebhookError
 from aiowery.ledger import Ledger, SqliteLedger
 from aiowery.webhook._dispatch import DecodeDelivery, DeliveryDispatcher, LedgerSink
@@ -124,7 +125,7 @@ class Receiver(DeliveryDispatcher):
         A body is received only at the URL of a submission.
         """
         # Only the last part counts: frameworks differ in how much of a mounted path they pass on.
-        token = scope["path"].rstrip("/").rpartition("/")[2]
+        token = Secret(scope["path"].rstrip("/").rpartition("/")[2])
         # What an open client waits for needs no lookup, so that strangers cannot keep it out while a ledger is slow.
         rejection = None if self.is_awaited(token) else await self._check_stranger(token)
         if rejection is not None:
@@ -134,14 +135,14 @@ class Receiver(DeliveryDispatcher):
         async with self._bodies:
             return await self._receive_and_record(token, scope, receive)
 
-    async def _check_stranger(self, token: str) -> int | None:
+    async def _check_stranger(self, token: Secret) -> int | None:
         """Return the HTTP status that rejects a request to a URL that no job here waits for; None if it is known."""
         if self._lookups.locked():
             return self._fail(_BUSY)
         async with self._lookups:
             return await self.check_address(token)
 
-    async def _receive_and_record(self, token: str, scope: Scope, receive: Receive) -> int | None:
+    async def _receive_and_record(self, token: Secret, scope: Scope, receive: Receive) -> int | None:
         """Receive the body, record it, and return the HTTP status; None if the connection was closed."""
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         try:

@@ -10,8 +10,15 @@ from typing import Any, Final
 
 import attrs
 
+from aiowery._base.secret import Secret, hide
 from aiowery._core.events import log
-from aiowery._core.webhook_config import TOKEN_LENGTH, DeliveryHandler, TaskDelivery, submission_id_of
+from aiowery._core.webhook_config import (
+    TOKEN_LENGTH,
+    DeliveryHandler,
+    TaskDelivery,
+    submission_id_of,
+    without_token,
+)
 from aiowery.errors import LedgerError, UnexpectedResponse, WebhookError
 from aiowery.ledger import Ledger
 from aiowery.webhook._parsing import check_body, not_a_delivery
@@ -91,45 +98,52 @@ class DeliveryDispatcher:
         """Return the figures at this moment."""
         return ReceiverStatistics(**attrs.asdict(self._counts))
 
-    async def receive(self, token: str, body: bytes, headers: Mapping[str, str] | None = None) -> int:
+    async def receive(self, token: str | Secret, body: bytes, headers: Mapping[str, str] | None = None) -> int:
         """Handle one delivery and return the HTTP status of the response; for frameworks without ASGI.
 
         `token` is the last part of the request's path. 200: recorded (respond with `OK`). 404: not a known submission,
         or not its task. 400, 413, 415: not a valid delivery. 503: it could not be recorded, and may be sent again.
         """
+        token = hide(token)  # before anything raises with it in a variable
         return await self.check_address(token) or await self.record(token, body, headers)
 
-    def is_awaited(self, token: str) -> bool:
+    def is_awaited(self, token: str | Secret) -> bool:
         """Return True if the URL is one at which an open client in this process waits for a delivery."""
-        if not _TOKEN.fullmatch(token):
-            return False
-        submission_id = submission_id_of(token)
-        return any(handler.is_awaited(submission_id) for handler in tuple(self._handlers))
+        submission_id = _submission_id(hide(token))
+        return submission_id is not None and any(handler.is_awaited(submission_id) for handler in tuple(self._handlers))
 
-    async def check_address(self, token: str) -> int | None:
+    async def check_address(self, token: str | Secret) -> int | None:
         """Return the HTTP status that rejects a delivery by its URL; None if its body is to be read.
 
         404: the token belongs to no submission. 503: no handler is open, or no handler responds.
         """
-        if not _TOKEN.fullmatch(token):
+        token = hide(token)
+        submission_id = _submission_id(token)
+        if submission_id is None:
             return self._unknown()
         try:
-            known = await self._is_known(submission_id_of(token))
+            known = await self._is_known(submission_id)
         except LedgerError as error:
             return self._fail(str(error))
+        except Exception:  # noqa: BLE001 - a ledger of the caller's own may raise anything
+            return self._fail_unexpectedly()
         return None if known else self._unknown()
 
-    async def record(self, token: str, body: bytes, headers: Mapping[str, str] | None) -> int:
+    async def record(self, token: str | Secret, body: bytes, headers: Mapping[str, str] | None) -> int:
         """Record a delivery whose URL has been checked, and return the HTTP status of the response."""
+        token = hide(token)
         try:
             check_body(body, headers, largest=self.largest)
-            known = await self._hand_over(submission_id_of(token), _without_token(body, token))
+            body = without_token(body, token)
+            known = await self._hand_over(submission_id_of(token.reveal()), body)
         except UnexpectedResponse as error:
             return self.refuse(not_a_delivery(error))
         except WebhookError as error:
             return self.refuse(error)
         except LedgerError as error:
             return self._fail(str(error))
+        except Exception:  # noqa: BLE001 - as above
+            return self._fail_unexpectedly()
         if not known:
             return self._unknown()
         self._counts.recorded += 1
@@ -219,6 +233,16 @@ class DeliveryDispatcher:
         self._log_rejected(f"not recorded: {reason}")
         return HTTPStatus.SERVICE_UNAVAILABLE
 
+    def _fail_unexpectedly(self) -> int:
+        """Log the exception under way, once a minute.
+
+        It does not reach the server, in whose tracebacks the variables hold the URL.
+        """
+        self._counts.failed += 1
+        if self._reports.is_due():
+            log.exception("a webhook delivery could not be recorded")
+        return HTTPStatus.SERVICE_UNAVAILABLE
+
     def _log_rejected(self, reason: str) -> None:
         """Log a rejected delivery, as a warning once a minute only, so that forged deliveries cannot fill the log.
 
@@ -231,8 +255,6 @@ class DeliveryDispatcher:
             log.warning("webhook deliveries are rejected, %d so far; the latest: %s", rejected, reason)
 
 
-def _without_token(body: bytes, token: str) -> bytes:
-    """Return a body without the secret of its URL, which a provider may quote: it must not get into ids or messages."""
-    for spelling in (token, token.upper()):
-        body = body.replace(spelling.encode(), b"***")
-    return body
+def _submission_id(token: Secret) -> str | None:
+    """Return the submission id of a token; None for a text in another form."""
+    return submission_id_of(token.reveal()) if _TOKEN.fullmatch(token.reveal()) else None

@@ -203,6 +203,27 @@ def test_batch_shows_prompts_in_messages_only_if_verbose(aiowery_command: Comman
     assert "secret" in verbose.stderr
 
 
+@pytest.mark.parametrize("command", ["batch", "generate", "run"])
+@pytest.mark.parametrize("provider", ["weryai", "betterwaifu"])
+def test_verbose_lets_the_library_s_log_name_the_prompt(
+    command: str, provider: str, aiowery_command: Command, tmp_path: Path
+) -> None:
+    """`-v` alone shows the library's records, and tells the client to put the prompt into them."""
+    (tmp_path / "p.txt").write_text("a secret garden\n")
+    kind = "text-to-image" if provider == "weryai" else "generate-image"
+    arguments = {
+        "batch": ("p.txt", "--out", "out"),
+        "generate": ("a secret garden", "--out", "out"),
+        "run": (kind, "--set", "prompt=a secret garden", "--out", "out"),
+    }[command]
+    quiet = aiowery_command(command, *arguments, *_FAST, "--provider", provider)
+    verbose = aiowery_command(command, *arguments, *_FAST, "--provider", provider, "-v")
+    assert (quiet.returncode, verbose.returncode) == (0, 0), verbose.stderr
+    assert "INFO" not in quiet.stderr
+    accepted = [line for line in verbose.stderr.splitlines() if line.startswith("INFO accepted: ")]
+    assert [kind in line and "'a secret garden'" in line for line in accepted] == [True]
+
+
 def test_batch_with_options_uses_them_as_defaults(aiowery_command: Command, manifest: Manifest, tmp_path: Path) -> None:
     """--model fills a field that the input leaves out, and --limit takes the first lines only."""
     (tmp_path / "p.txt").write_text("a\nb\nc\n")

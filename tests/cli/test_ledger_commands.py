@@ -6,6 +6,8 @@ import asyncio
 import csv
 import io
 import json
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -121,6 +123,15 @@ def test_ledger_show_of_each_state_prints_details_and_next_steps(
         assert message in ended.stdout
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+def test_ledger_that_is_a_pipe_is_refused(aiowery_command: Command, tmp_path: Path) -> None:
+    """A pipe would be waited for without end."""
+    os.mkfifo(tmp_path / "pipe")
+    ended = aiowery_command("ledger", "list", "--ledger", "pipe")
+    assert ended.returncode == 2
+    assert "no regular file" in ended.stderr
+
+
 def test_ledger_export_in_each_format_writes_all_entries(
     aiowery_command: Command, ledger_file: Path, tmp_path: Path
 ) -> None:
@@ -133,6 +144,7 @@ def test_ledger_export_in_each_format_writes_all_entries(
     assert [row["state"] for row in rows] == ["done", "in doubt", "accepted", "new", "new"]
     assert rows[3]["prompt"] == "'=HYPERLINK(1)"
     assert rows[0]["sent_at"].startswith("2026-09-")
+    assert stat.S_IMODE((tmp_path / "all.csv").stat().st_mode) & 0o077 == 0
     refused = aiowery_command("ledger", "export", "--out", str(ledger_file))
     assert refused.returncode == 2
     assert "the ledger itself" in refused.stderr

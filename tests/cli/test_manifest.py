@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiowery.cli.file_names import file_mode
 from aiowery.cli.records import ItemError, Record
-from aiowery.cli.run.manifest import Manifest, belongs_to, file_mode, prepare_directory, set_aside
+from aiowery.cli.run.manifest import Manifest, belongs_to, prepare_directory, set_aside
 from aiowery.errors import ConfigurationError, JobFailed
 from tests.cli.conftest import make_record, read_manifest
 

@@ -351,6 +351,34 @@ def test_betterwaifu_queue_file_of_a_wrong_type_is_named(queue_file: Any) -> Non
         BetterWaifu(KEY, queue_file=queue_file)
 
 
+@pytest.mark.parametrize("odd", ["x" * 257, "x" * 1_000_000])
+async def test_id_that_no_response_can_have_is_refused(odd: str) -> None:
+    """An id in a log line, an error or a repr is short, also one of the caller's."""
+    async with client_of(FakeWeryAI()) as client:
+        for use in (client.job, client.status, client.batch_status):
+            with pytest.raises(ConfigurationError, match="must be an id as the provider returned it") as caught:
+                made = use(odd)
+                if inspect.isawaitable(made):
+                    await made
+            assert len(str(caught.value)) < 500
+        assert client.jobs() == ()
+
+
+@pytest.mark.parametrize("queue_file", ["", ":memory:", "file:q.json", "a\0b", "x" * 300, "x/" * 3000 + "q"])
+def test_betterwaifu_queue_file_that_names_no_file_is_named(queue_file: str) -> None:
+    """The paths that a ledger does not have either."""
+    with pytest.raises(ConfigurationError, match=r"queue_file must .*nothing was sent: give ") as caught:
+        BetterWaifu(KEY, queue_file=queue_file)
+    assert len(str(caught.value)) < 500
+
+
+async def test_download_into_a_directory_that_no_name_can_be_is_named() -> None:
+    """A NUL ends every name."""
+    async with client_of(FakeWeryAI()) as client:
+        with pytest.raises(ConfigurationError, match=r"directory must be the path of a directory"):
+            await client.download(Asset(URL), "a\0b")
+
+
 @pytest.mark.parametrize("settings", [{"largest": "x"}, {"within": "x"}, {"within": None}, {"largest": True}])
 def test_receiver_with_a_wrong_limit_names_it(settings: dict[str, Any]) -> None:
     """A receiver's limits are numbers above 0."""

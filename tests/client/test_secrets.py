@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +21,12 @@ from aiowery._http.http_client import HttpClient
 from aiowery._http.transport import RequestHeaders
 from aiowery.errors import AioweryError, ConfigurationError, LedgerError, QueueTooLong
 from aiowery.webhook import Receiver, Webhooks
-from tests.support import CAT, FailingLedger, http_response, peer
+from tests.support import CAT, FailingLedger, assert_hides, http_response, peer
 
 pytestmark = pytest.mark.anyio
 
 KEY = "sk-made-up-0123456789-key"
-HERE = Path(__file__).parents[1]
 ONCE = RetryPolicy(max_attempts=1)
-
-
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception, and all that it is chained to."""
-    waiting, found = [error], set()
-    while waiting:
-        one = waiting.pop()
-        if one is not None and id(one) not in found:
-            found.add(id(one))
-            yield one
-            waiting += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
-
-
-def shown(error: BaseException) -> Iterator[str]:
-    """Yield what a report of an error may show: texts, attributes, requests, and the variables of each frame."""
-    for one in chain(error):
-        yield f"{one!r} {one} {one.args!r} {vars(one)!r}"
-        with contextlib.suppress(RuntimeError, AttributeError):  # an exception of httpx without a request
-            request: Any = one.request  # type: ignore[attr-defined]
-            yield repr(dict(getattr(request, "headers", {})))
-        trace = one.__traceback__
-        while trace is not None:
-            frame, trace = trace.tb_frame, trace.tb_next
-            if not Path(frame.f_code.co_filename).is_relative_to(HERE):
-                for name, value in frame.f_locals.items():
-                    yield f"{frame.f_code.co_qualname}: {name} = {value!r}"
-
-
-def assert_hides(error: BaseException, *secrets: str) -> None:
-    """Fail if a report of an error could show one of the secrets."""
-    assert [text for text in shown(error) for secret in secrets if secret in text] == []
 
 
 @contextlib.asynccontextmanager

@@ -70,6 +70,15 @@ MORE: Final = {
     "MP3 with tag": (tagged(b"\xff\xfb\x90\x44"), ".mp3"),
     "FLAC with tag": (tagged(b"fLaC\0\0\0\x22"), ".flac"),
     "FLAC with tag and footer": (tagged(b"fLaC\0\0\0\x22", flags=0x10), ".flac"),
+    "FLAC with two tags": (tagged(tagged(b"fLaC\0\0\0\x22", 300)), ".flac"),
+    "AAC with tag": (tagged(b"\xff\xf1\x50\x80\0\0"), ".aac"),
+    "WAV with tag": (tagged(b"RIFF\x20\0\0\0WAVEfmt "), ".wav"),
+    "picture behind a tag": (tagged(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), ".mp3"),
+    "tags without end": (tagged(b"", 0) * 100, ".mp3"),
+    "HEIF of AVC": (box(b"avci", b"mif1"), ".heic"),
+    "HEIF of VVC": (box(b"vvic", b"mif1"), ".heic"),
+    "HEIF of JPEG": (box(b"jpeg", b"mif1"), ".heic"),
+    "raw photo of Canon": (box(b"crx ", b"isom"), ".cr3"),
     "tag alone": (b"ID3\x04more", ".mp3"),
     "TIFF of a Mac": (b"MM\0*\0\0\0\x08", ".tiff"),
     "large WAV": (b"RF64\xff\xff\xff\xffWAVEds64", ".wav"),
@@ -185,7 +194,13 @@ def test_suffix_of_output_page_is_no_media(content: bytes, media_type: str) -> N
         suffix_of_output(io.BytesIO(content), media_type, "/a.png")
 
 
-@pytest.mark.parametrize("media_type", ["text/html", "application/json", "application/problem+json", "text/xml"])
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        *("text/html", "application/json", "application/problem+json", "text/xml"),
+        *("multipart/byteranges", "message/http"),
+    ],
+)
 def test_suffix_of_output_unknown_content_of_a_page_type_is_no_media(media_type: str) -> None:
     """A content that nothing recognizes is what the server calls it: a page."""
     with pytest.raises(NoMedia, match="a page"):

@@ -281,6 +281,40 @@ async def test_open_directory_is_refused(name: str, tmp_path: Path, monkeypatch:
     assert names_in(tmp_path) == ["there"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+async def test_open_pipe_or_device_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    """Only a regular file is opened or made private: never a device that all users need."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    pipe.chmod(0o666)
+    assert "give a regular file" in await refusal(pipe)
+    assert "give a regular file" in await refusal(Path(os.devnull))
+    assert stat.S_IMODE(pipe.stat().st_mode) == stat.S_IMODE(os.stat(os.devnull).st_mode) == 0o666  # noqa: PTH116 - local, at once
+    assert names_in(tmp_path) == ["pipe"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs names that are bytes")
+@pytest.mark.parametrize("name", [b"jobs\xff.db", b"d\xff/jobs.db"])
+async def test_open_name_that_is_no_text_is_refused(name: bytes, tmp_path: Path) -> None:
+    """Such a path cannot be stored, by which other processes find an opening."""
+    path = tmp_path / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    assert "no valid text" in await refusal(path)
+    assert not path.exists()
+
+
+async def test_open_that_fails_in_any_way_raises_and_never_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the writing thread raises, the callers that wait for it get it."""
+
+    def fail(_: object) -> None:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr("aiowery.ledger._files.prepare", fail)
+    assert "out of order" in await refusal(tmp_path / "jobs.db")
+
+
 async def test_open_missing_directory_is_refused(tmp_path: Path) -> None:
     """A path in a missing directory, and a directory as the file, are refused."""
     assert "make it" in await refusal(tmp_path / "missing" / "jobs.db")

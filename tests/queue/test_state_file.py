@@ -158,6 +158,40 @@ async def test_run_missing_directory_raises_and_frees_slot(tmp_path: Path) -> No
     assert provider.prompts == []
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes and links")
+@pytest.mark.parametrize("kind", ["pipe", "directory", "pipe behind a link", "link in place of the lock"])
+async def test_run_with_something_else_at_the_path_raises(kind: str, tmp_path: Path) -> None:
+    """A pipe would be waited for without end, and a link could lead to any file; nothing is sent."""
+    provider = FakeBetterWaifu()
+    path = tmp_path / "queue"
+    match kind:
+        case "directory":
+            path.mkdir()
+        case "link in place of the lock":
+            (tmp_path / "queue.lock").symlink_to(tmp_path / "elsewhere")
+        case _:
+            os.mkfifo(tmp_path / "pipe" if "link" in kind else path)
+            if "link" in kind:
+                path.symlink_to(tmp_path / "pipe")
+    async with client_of(provider, limits=LIMITS, queue_file=path) as client:
+        with pytest.raises(ConfigurationError, match="queue_file="):
+            await asyncio.wait_for(client.run(picture()), 5)
+    assert provider.prompts == []
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+async def test_state_is_written_through_no_link(tmp_path: Path) -> None:
+    """A link at the name of the new file, which another user may have put there, is removed, not followed."""
+    (tmp_path / "mine").write_text("kept")
+    (tmp_path / "queue.new").symlink_to(tmp_path / "mine")
+    state_file = state_file_of(tmp_path / "queue", Clock())
+    await state_file.acquire(expect_no_tasks)
+    state_file.abandon()
+    assert (tmp_path / "mine").read_text() == "kept"
+    assert read_state(tmp_path / "queue")["open"] is True
+
+
 async def test_close_while_other_process_holds_file_raises_not_sent(tmp_path: Path) -> None:
     """A wait for the file is a wait in the queue. Closing the client or exceeding `start_within` sends nothing."""
     provider = FakeBetterWaifu()

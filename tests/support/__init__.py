@@ -10,6 +10,7 @@ from tests.support.samples import CAT, KEY, PNG, URL, WIDE
 from tests.support.sandboxes import sandbox_client, sandbox_policies
 from tests.support.servers import Peer, http_response, peer, responding, serving
 from tests.support.state_files import expect_no_tasks, state_file_of
+from tests.support.tracebacks import assert_hides
 
 __all__ = (
     "CAT",
@@ -23,6 +24,7 @@ __all__ = (
     "FakeWeryAI",
     "OpenThings",
     "Peer",
+    "assert_hides",
     "client_of",
     "envelope",
     "expect_no_tasks",

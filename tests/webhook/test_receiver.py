@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import fastapi
 import httpx
@@ -18,12 +20,15 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from aiowery import PollPolicy, WeryAI
-from aiowery._core.webhook_config import submission_id_of
+from aiowery._base.secret import Secret
+from aiowery._core.redaction import KeyRedactor
+from aiowery._core.webhook_config import submission_id_of, without_addresses, without_token
 from aiowery.errors import ConfigurationError, WebhookError
 from aiowery.ledger import NewEntry, SqliteLedger
 from aiowery.sandbox import Fault, Sandbox, faults
 from aiowery.webhook import Receiver, Webhooks
 from aiowery.weryai import TextToImage, decode_delivery, parse_delivery
+from tests.support import assert_hides
 from tests.webhook.webhook_provider import JSON, TOKEN, Known, delivery, served
 
 pytestmark = pytest.mark.anyio
@@ -393,3 +398,71 @@ async def test_receiver_delivery_that_quotes_its_url_stores_no_secret(
     await ledger.aclose()
     for file in tmp_path.iterdir():  # noqa: ASYNC240 - a small directory
         assert not file.is_file() or TOKEN.encode() not in file.read_bytes().lower()
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "capitals": str.upper,
+    "JSON": lambda url: url.replace("/", r"\/"),
+    "JSON by number": lambda url: url.replace("/", r"\u002F"),
+    "percent-encoded": lambda url: quote(url, safe=""),
+    "HTML": lambda url: url.replace("/", "&#x2F;"),
+    "HTML by number": lambda url: url.replace("/", "&#47;"),
+    "base64": lambda url: base64.b64encode(url.encode()).decode(),
+    "base64 behind a byte": lambda url: base64.b64encode(b"1" + url.encode()).decode(),
+    "base64 between texts": lambda url: base64.urlsafe_b64encode(f"to {url}?".encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
+def test_body_that_quotes_a_webhook_url_in_any_spelling_has_no_secret(spell: Callable[[str], str]) -> None:
+    """Responses and deliveries are searched as they are for a key; the rest of a body stays as it is."""
+    Webhooks(public_url="https://hooks.example.com/a/path/")
+    body = b'{"id": "0123456789abcdef0123456789abcdef", "url": "%b", "n": 1}'
+    url = spell(f"https://hooks.example.com/a/path/{TOKEN[::-1]}")
+    for hidden in (
+        without_addresses(body % url.encode()),
+        without_token(body % url.encode(), Secret(TOKEN[::-1])),
+    ):
+        assert not KeyRedactor(TOKEN[::-1]).occurs_in(hidden)
+        assert hidden.startswith(b'{"id": "0123456789abcdef0123456789abcdef", "url": "')
+        assert hidden.endswith(b'", "n": 1}')
+        assert b"***" in hidden
+
+
+class Broken(Known):
+    """A handler whose ledger is the caller's own, and raises something of its own."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self._fault = fault
+
+    async def knows(self, submission_id: str) -> bool:
+        """Return True, or raise."""
+        return self._raise() if self._fault == "knows" else await super().knows(submission_id)
+
+    async def on_delivery(self, submission_id: str, body: bytes) -> bool:
+        """Raise."""
+        raise RuntimeError(f"{submission_id}: disk on fire, after {len(body)} bytes")
+
+    def _raise(self) -> bool:
+        raise RuntimeError("disk on fire")
+
+
+@pytest.mark.parametrize("fault", ["knows", "on_delivery"])
+async def test_receiver_handler_that_raises_anything_gets_503_and_shows_no_secret(
+    fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The exception is logged once a minute, without the frames of the server; the provider may send again."""
+    receiver = Receiver()
+    receiver.attach(Broken(fault))
+    async with served(receiver) as url, httpx.AsyncClient() as http:
+        for _ in range(2):
+            body = delivery(f"at {url}/{TOKEN}")
+            assert (await http.post(f"{url}/{TOKEN}", content=body, headers=JSON)).status_code == 503
+    assert receiver.statistics().failed == 2
+    (record,) = [one for one in caplog.records if one.exc_info]
+    assert record.exc_info is not None
+    assert record.exc_info[1] is not None
+    assert "disk on fire" in caplog.text
+    assert_hides(record.exc_info[1], TOKEN)

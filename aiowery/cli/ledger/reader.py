@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shlex
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
+from aiowery._base.new_files import open_regular
 from aiowery.cli import file_names
 from aiowery.cli.terminal import print_notice, print_text, printable
 from aiowery.errors import ConfigurationError, LedgerError
@@ -151,7 +153,7 @@ def accept_copy(ledger: Path) -> int:
 def _find_ledger(ledger: Path) -> Path:
     path = ledger / LEDGER if validate_path(ledger).is_dir() else ledger
     try:
-        with path.open("rb") as file:
+        with open_regular(Path(os.path.realpath(path))) as file:  # opening a pipe would wait for ever
             head = file.read(len(_MAGIC))
     except FileNotFoundError:
         raise ConfigurationError(

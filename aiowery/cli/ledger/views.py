@@ -11,7 +11,9 @@ from typing import Any, Final, Literal, Protocol
 
 import attrs
 
+from aiowery._base.new_files import create
 from aiowery.cli.exit_codes import DONE
+from aiowery.cli.file_names import file_mode
 from aiowery.cli.ledger.entry_text import (
     batch_name,
     details_of,
@@ -225,6 +227,8 @@ def _target(reader: LedgerReader, out: Path | None) -> Iterator[_Writable]:
     try:
         if out.exists() and out.samefile(reader.path):
             raise ConfigurationError(f"--out {out} is the ledger itself; nothing was written; name another file")
+        with contextlib.suppress(FileExistsError):  # a file that exists keeps its mode
+            create(out, file_mode(reader.path)).close()
         with out.open("w", encoding="utf-8", newline="") as file:
             yield file
     except OSError as fault:

@@ -13,7 +13,7 @@ import attrs
 
 from aiowery._client.client import Client
 from aiowery.cli.exit_codes import DONE, SOME_FAILED
-from aiowery.cli.file_names import MANIFEST
+from aiowery.cli.file_names import MANIFEST, file_mode
 from aiowery.cli.input.prompt_files import STDIN, InputItem, parse, read_text
 from aiowery.cli.output.gallery import write_gallery
 from aiowery.cli.output.progress import JsonProgress, Progress
@@ -24,7 +24,6 @@ from aiowery.cli.run.job_source import BatchJobSource, BatchTerms, has_batch
 from aiowery.cli.run.manifest import (
     Manifest,
     belongs_to,
-    file_mode,
     free_gallery,
     locked,
     prepare_directory,

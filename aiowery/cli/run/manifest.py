@@ -7,14 +7,13 @@ import itertools
 import json
 import os
 import secrets
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol, Self
 
 from aiowery._base.file_lock import FileLock
-from aiowery._base.new_files import PRIVATE, SHARED, create, open_regular, write_all
+from aiowery._base.new_files import PRIVATE, create, open_regular, write_all
 from aiowery.cli.file_names import GALLERY, LOCK, MANIFEST, UNDER_WAY
 from aiowery.cli.output.gallery import is_gallery
 from aiowery.cli.records import Record
@@ -249,15 +248,6 @@ def locked(directory: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # removed while it is locked, so that no other batch holds it
             path.unlink(missing_ok=True)
         lock.release()
-
-
-def file_mode(ledger: Path | None) -> int:
-    """Return the mode of a batch's files: its ledger's own, unless all users may read that; else only their owner's."""
-    try:
-        mode = 0 if ledger is None else ledger.stat().st_mode
-    except OSError:
-        return PRIVATE
-    return PRIVATE if not mode or mode & stat.S_IRWXO else mode & SHARED
 
 
 def belongs_to(directory: Path, batch: str) -> bool:
