@@ -58,7 +58,7 @@ def conversation(message: str, system: str | None) -> list[dict[str, str]]:
     """Return the messages of a chat. If the message is `-`, it is read from standard input."""
     content = clean_text(read_input() if message == STDIN else message, "the message")
     messages = [{"role": "user", "content": content}]
-    return messages if system is None else [{"role": "system", "content": system}, *messages]
+    return messages if system is None else [{"role": "system", "content": clean_text(system, "--system")}, *messages]
 
 
 def print_answer(answer: Result) -> None:
