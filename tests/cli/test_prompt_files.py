@@ -135,6 +135,8 @@ def test_parse_table_with_a_field_column_fills_the_field(column: str, cell: str,
         ('{"prompt": "p", "seed": NaN}', "NaN is no JSON number"),
         ('{"prompt": "p", "seed": 1e999}', "is not JSON"),
         (r'{"prompt": "\ud800"}', "lone surrogate"),
+        ('{"prompt": "a cat", "model": "X", "prompt": "a dog"}', "prompt is named twice"),
+        ('[{"prompt": "a cat", "extra": {"x": 1, "x": 2}}]', "x is named twice"),
         ("[" * 100_000, "nested too deeply"),
     ],
 )
@@ -386,6 +388,9 @@ def test_decode_of_utf_16_raises(content: bytes, message: str) -> None:
         ("p.txt", '"prompt";"model"\na;b\n', None), ("p.txt", "sep=;\na;b\n", None),
         ("p.txt", "text\tgender\nHi\tm\n", None), ("p.txt", '[\n {"prompt": "a"}\n]', None),
         ("p.txt", '["a"]', None), ("p.txt", "a prompt, nearly\n", "txt"), ("p.txt", '"a "b" c\n', "txt"),
+        ("p.txt", "Prompts\na cat\n", None), ("p.txt", "promt;aspect\na cat;16:9\n", None),
+        ("p.txt", '{"prompt": "a cat"}\n', None), ("p.txt", "{\n  'prompt': 'a'\n}", None),
+        ("p.txt", "{red|blue} cat\n", "txt"), ("p.txt", "prompt 1\n", "txt"), ("p.txt", "image, red\n", "txt"),
     ],
 )  # fmt: skip
 def test_read_text_recognizes_tables_and_arrays(tmp_path: Path, name: str, text: str, form: Form | None) -> None:
@@ -394,7 +399,7 @@ def test_read_text_recognizes_tables_and_arrays(tmp_path: Path, name: str, text:
     path.write_text(text)
     if form is None:
         with pytest.raises(
-            ConfigurationError, match=r"nothing was sent: read it with --format (csv|json).*--format txt"
+            ConfigurationError, match=r"nothing was sent: read it with --format (csv|jsonl?),.*--format txt"
         ):
             read_text(str(path))
     else:
