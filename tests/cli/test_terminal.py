@@ -41,7 +41,7 @@ def _printing(tree: ast.AST) -> Iterator[int]:
     """Yield the lines at which a module prints, or takes a stream or a console to print to."""
     for node in ast.walk(tree):
         match node:
-            case ast.Name(id="print", ctx=ast.Load()) | ast.Call(func=ast.Name(id="Console")):
+            case ast.Name(id="print" | "input" | "pprint", ctx=ast.Load()) | ast.Call(func=ast.Name(id="Console")):
                 yield node.lineno
             case ast.Attribute(value=ast.Name(id="sys"), attr=name) if name.strip("_") in {"stdout", "stderr"}:
                 yield node.lineno
@@ -62,8 +62,8 @@ def test_only_the_terminal_module_prints() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["print(1)", "sys.stderr.write(1)", "x = sys.stdout", "console.print(1)", "Console()", "os.write(1, b'')",
-               "from sys import stdout", "traceback.print_exc()", "sys.__stderr__"],
+    "source", ["print(1)", "input(1)", "sys.stderr.write(1)", "x = sys.stdout", "console.print(1)", "Console()",
+               "os.write(1, b'')", "from sys import stdout", "traceback.print_exc()", "sys.__stderr__"],
 )  # fmt: skip
 def test_printing_is_found(source: str) -> None:
     """The test above finds each way to print."""
@@ -74,6 +74,8 @@ def _print_all(text: str) -> None:
     terminal.print_text(text, text)
     terminal.print_summary(text)
     terminal.print_notice(text)
+    terminal.print_message(text)
+    terminal.print_prose(text)
     terminal.print_event({text: text})
     terminal.print_json([{text: [text]}])
     terminal.print_result(text)
