@@ -14,6 +14,7 @@ from typing import BinaryIO, Final, get_args
 import attrs
 
 from aiowery._base.snapshot import AssetKind
+from aiowery._base.text import printable_url
 from aiowery._core.fields import items, replace_surrogates, short_repr
 from aiowery.errors import ConfigurationError
 
@@ -68,13 +69,13 @@ def is_url(text: str) -> bool:
 
 
 def clean_url(value: object) -> str | None:
-    """Return a URL in a response without the white space around it; None for anything but http, https and data.
+    """Return a URL in a response as one printable line; None for anything but http, https and data.
 
-    Such as "null", base64 alone, or a list that is written as text.
+    Such as "null", base64 alone, or a list that is written as text. The white space around a URL is dropped.
     """
     url = value.strip() if isinstance(value, str) else ""
     is_data = url[:5].lower() == "data:" and "," in url
-    return url if is_data or _WEB_HOST.match(url) else None
+    return printable_url(url) if is_data or _WEB_HOST.match(url) else None
 
 
 def to_media(value: MediaSource) -> Media:
