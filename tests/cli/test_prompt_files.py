@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -430,3 +431,13 @@ def test_read_text_with_an_unknown_suffix_raises(tmp_path: Path) -> None:
     path.write_bytes(b"PK")
     with pytest.raises(ConfigurationError, match="must end in one of"):
         read_text(str(path))
+
+
+@pytest.mark.parametrize("text", ["," * 300_000, "a," * 300_000, "prompt," * 300_000, '"' * 300_001, " " * 300_000])
+def test_parse_of_one_long_line_ends(tmp_path: Path, text: str) -> None:
+    """A line of very many cells is read or refused in time that grows with its length."""
+    (tmp_path / "p.txt").write_text(text)
+    with contextlib.suppress(ConfigurationError):
+        read_text(str(tmp_path / "p.txt"))
+    with contextlib.suppress(ConfigurationError):
+        _items(text, "csv")

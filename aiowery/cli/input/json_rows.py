@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
 
@@ -129,7 +130,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the members of an object. Raises ValueError for a name that is there twice: one of the values is wrong."""
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"{twice[:_EXCERPT]} is named twice")
     return members

@@ -7,6 +7,7 @@ directory. A wrong line becomes an item with a fault. A wrong file raises Config
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
@@ -185,9 +186,14 @@ def _is_any_heading(cells: list[str]) -> bool:
     """Return True for a heading, also for one with mistyped names: a heading that passes as prompts is paid for."""
     if _is_heading(cells):
         return True
-    near = [{field for cls in request_types().requests.values() for field in near_fields(cls, cell)} for cell in cells]
-    is_word = len(cells) == 1 and cells[0].isalpha()
-    return (len(cells) > 1 and all(near)) or (is_word and _PROMPT in near[0])
+    if len(cells) == 1:
+        return cells[0].isalpha() and _PROMPT in _fields_near(cells[0])
+    return bool(cells) and all(map(_fields_near, cells))
+
+
+def _fields_near(name: str) -> set[str]:
+    """Return the fields of all request types that a name is nearly the name of."""
+    return {field for cls in request_types().requests.values() for field in near_fields(cls, name)}
 
 
 def _is_heading(cells: list[str]) -> bool:
@@ -229,8 +235,8 @@ def _check_heading(heading: list[str]) -> None:
             "no column is named prompt (or type); the first line must name the columns, got:"
             f" {bounded(', '.join(heading), _MAX_HEADING)}; correct it, or send each line as a prompt with --format txt"
         )
-    names = [column_name(column) for column in heading if column.strip()]
-    duplicates = sorted({name for name in names if names.count(name) > 1})
+    counts = Counter(column_name(column) for column in heading if column.strip())
+    duplicates = sorted(name for name, count in counts.items() if count > 1)
     if duplicates:
         raise ConfigurationError(f"the first line names the column {duplicates[0]} twice; rename one of the two")
 
