@@ -68,7 +68,7 @@ def printable(text: str, kept: str = "") -> str:
 
 
 def printable_url(url: str) -> str:
-    """Return a URL with percent-escapes for its unprintable characters, so that it is one line and still the same."""
+    """Return a URL with percent-escapes for its unprintable characters, so that it is printable and still the same."""
     if url.isprintable():
         return url
     return "".join(one if one.isprintable() else quote(one, safe="", errors="replace") for one in url)

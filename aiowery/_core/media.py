@@ -69,7 +69,7 @@ def is_url(text: str) -> bool:
 
 
 def clean_url(value: object) -> str | None:
-    """Return a URL in a response as one printable line; None for anything but http, https and data.
+    """Return a URL in a response, made printable; None for anything but http, https and data.
 
     Such as "null", base64 alone, or a list that is written as text. The white space around a URL is dropped.
     """
