@@ -1,7 +1,8 @@
 """Texts from outside, made safe and short for files, logs, events and errors.
 
 This is the only module that cleans them. What is reported of a response, such as a status, a reason or a message,
-passes `safe_text`. What the caller asked for, such as lyrics, ids and URLs, stays as it came.
+passes `safe_text`. What the caller asked for, such as lyrics and ids, stays as it came; in URLs, unprintable characters
+are escaped.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import quote
 
 MAX_ID: Final = 256
 """The most characters of an id from outside; a longer one is refused, because a part of it would be another id."""
@@ -63,6 +65,13 @@ def printable(text: str, kept: str = "") -> str:
     These are control characters, escapes, line breaks, marks of direction, and lone surrogates.
     """
     return text if text.isprintable() else "".join(one if one.isprintable() or one in kept else "?" for one in text)
+
+
+def printable_url(url: str) -> str:
+    """Return a URL with percent-escapes for its unprintable characters, so that it is printable and still the same."""
+    if url.isprintable():
+        return url
+    return "".join(one if one.isprintable() else quote(one, safe="", errors="replace") for one in url)
 
 
 def clean_name(text: str, max_bytes: int = _MAX_NAME) -> str:

@@ -14,6 +14,7 @@ from typing import BinaryIO, Final, get_args
 import attrs
 
 from aiowery._base.snapshot import AssetKind
+from aiowery._base.text import printable_url
 from aiowery._core.fields import items, replace_surrogates, short_repr, wrong_request
 from aiowery.errors import ConfigurationError
 
@@ -78,13 +79,13 @@ def is_url(text: str) -> bool:
 
 
 def clean_url(value: object) -> str | None:
-    """Return a URL in a response without the blank characters around it; None for anything but http, https and data.
+    """Return a URL in a response, made printable; None for anything but http, https and data.
 
-    Such as "null", base64 alone, or a list that is written as text.
+    Such as "null", base64 alone, or a list that is written as text. The blank characters around a URL are dropped.
     """
     url = value.strip(_BLANK) if isinstance(value, str) else ""
     is_data = url[:5].lower() == "data:" and "," in url
-    return url if is_data or _WEB_HOST.match(url) else None
+    return printable_url(url) if is_data or _WEB_HOST.match(url) else None
 
 
 def to_media(value: MediaSource) -> Media:

@@ -25,6 +25,7 @@ from aiowery.cli.terminal import (
     output_console,
     output_width,
     prepare_streams,
+    print_message,
     print_notice,
 )
 from aiowery.cli.usage import usage_error
@@ -56,16 +57,16 @@ def run(arguments: Sequence[str]) -> int:
             code = _app()(list(arguments), console=output_console(), exit_on_error=False, print_error=False)
             flush_output()
     except CycloptsError as error:
-        print_notice(f"aiowery: {usage_error(error)}")
+        print_message(f"aiowery: {usage_error(error)}")
         return WRONG_USE
     except AioweryError as error:
-        print_notice(f"aiowery: {in_user_terms(str(error))}")
+        print_message(f"aiowery: {in_user_terms(str(error))}")
         return WRONG_USE if isinstance(error, (AuthenticationError, ConfigurationError)) else SOME_FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except OutputError as error:
         if not error.is_closed:
-            print_notice(f"aiowery: {error}")
+            print_message(f"aiowery: {error}")
         return SOME_FAILED
     except Exception:  # noqa: BLE001 - the text of any error may come from outside
         print_notice(f"{traceback.format_exc().rstrip()}\naiowery: this is a fault of aiowery; please report it")

@@ -12,6 +12,7 @@ from aiowery.cli.exit_codes import DONE
 from aiowery.cli.input import set_option, types_table
 from aiowery.cli.input.prompt_files import Form
 from aiowery.cli.input.requests import RequestDefaults, from_object, with_options
+from aiowery.cli.input.texts import clean_values
 from aiowery.cli.options import (
     AT_LEAST_ONE,
     LedgerOptions,
@@ -254,7 +255,7 @@ def chat(
             f"{connection.service.info.provider.name} has no chat models; nothing was sent: choose another --provider"
         )
     settings = {"model": model, "max_tokens": max_tokens, "temperature": temperature}
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = clean_values({name: value for name, value in settings.items() if value is not None})
     request = types.from_dict({"type": _CHAT, "messages": queries.conversation(message, system), **given})
     queries.print_answer(queries.query(connection, lambda client: client.run(request)))
     return DONE

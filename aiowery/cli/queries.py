@@ -14,7 +14,7 @@ from aiowery.cli.input.prompt_files import STDIN, read_input
 from aiowery.cli.input.texts import clean_text
 from aiowery.cli.options import ConnectionOptions
 from aiowery.cli.output.logs import show_logs
-from aiowery.cli.output.plain_text import number
+from aiowery.cli.output.plain_text import cell, number
 from aiowery.cli.providers import accepts
 from aiowery.cli.terminal import print_notice, print_result, print_text
 from aiowery.errors import ConfigurationError
@@ -58,7 +58,7 @@ def conversation(message: str, system: str | None) -> list[dict[str, str]]:
     """Return the messages of a chat. If the message is `-`, it is read from standard input."""
     content = clean_text(read_input() if message == STDIN else message, "the message")
     messages = [{"role": "user", "content": content}]
-    return messages if system is None else [{"role": "system", "content": system}, *messages]
+    return messages if system is None else [{"role": "system", "content": clean_text(system, "--system")}, *messages]
 
 
 def print_answer(answer: Result) -> None:
@@ -77,7 +77,7 @@ def print_snapshot(snapshot: Snapshot) -> None:
         "credits": number(snapshot.credits),
     }
     print_text(
-        f"{snapshot.task_id}: {snapshot.state.value} ({snapshot.raw_status or 'no status'})",
+        f"{cell(snapshot.task_id)}: {snapshot.state.value} ({snapshot.raw_status or 'no status'})",
         *(f"{name}: {value}" for name, value in facts.items() if value),
         *(asset.url for asset in snapshot.assets),
         *filter(None, [snapshot.text]),

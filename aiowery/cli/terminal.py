@@ -60,9 +60,8 @@ def print_text(*lines: str) -> None:
 
 
 def print_prose(*lines: str) -> None:
-    """Print sentences on standard output, wrapped between words on a narrow terminal. Raises OutputError."""
-    text, width = "\n".join(lines), output_width()
-    print_text(wrap(text, width) if width < NARROW else text)
+    """Print sentences on standard output, wrapped between words. Raises OutputError."""
+    print_text(wrap("\n".join(lines), output_width()))
 
 
 def print_result(text: str) -> None:
@@ -99,6 +98,12 @@ def print_notice(text: str) -> None:
     _write(sys.stderr, f"{printable(text)}\n")
 
 
+def print_message(text: str) -> None:
+    """Print sentences on standard error, if possible, wrapped between words on a narrow terminal."""
+    width = _width_of(sys.stderr)
+    print_notice(wrap(text, width, breaks_words=False) if width < NARROW else text)
+
+
 def print_rendered(content: RenderableType) -> None:
     """Print a table of printable cells: as wide as the terminal, in whole lines elsewhere. Raises OutputError."""
     stream = _ConsoleStream(sys.stdout)
@@ -108,8 +113,7 @@ def print_rendered(content: RenderableType) -> None:
 
 def output_width() -> int:
     """Return the width of the terminal on standard output, and a large one elsewhere."""
-    stream = _ConsoleStream(sys.stdout)
-    return stream.console().width if stream.isatty() else _WIDE
+    return _width_of(sys.stdout)
 
 
 def output_console() -> Console:
@@ -213,15 +217,24 @@ class _ConsoleStream:
         return _is_terminal(self._stream)
 
 
-def wrap(text: str, width: int) -> str:
-    """Return the lines of a text, each wrapped between words. What goes on is indented below an indented line."""
-    return "\n".join(_wrapped(line.rstrip(), width) for line in text.split("\n"))
+def wrap(text: str, width: int, *, breaks_words: bool = True) -> str:
+    """Return the lines of a text, each wrapped between words. What goes on is indented below an indented line.
+
+    Without `breaks_words`, a word that is longer than a line, such as a URL, stays whole.
+    """
+    return "\n".join(_wrapped(line.rstrip(), width, breaks_words) for line in text.split("\n"))
 
 
-def _wrapped(line: str, width: int) -> str:
+def _wrapped(line: str, width: int, breaks_words: bool) -> str:
     spaces = len(line) - len(line.lstrip())
     indent = " " * (spaces + 2) if spaces else ""
-    return fill(line, width, subsequent_indent=indent, break_on_hyphens=False)
+    return fill(line, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=breaks_words)
+
+
+def _width_of(stream: TextIO | None) -> int:
+    """Return the width of the terminal that a stream leads to, and a large one elsewhere."""
+    checked = _ConsoleStream(stream)
+    return checked.console().width if checked.isatty() else _WIDE
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

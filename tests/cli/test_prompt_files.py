@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -135,6 +136,8 @@ def test_parse_table_with_a_field_column_fills_the_field(column: str, cell: str,
         ('{"prompt": "p", "seed": NaN}', "NaN is no JSON number"),
         ('{"prompt": "p", "seed": 1e999}', "is not JSON"),
         (r'{"prompt": "\ud800"}', "lone surrogate"),
+        ('{"prompt": "a cat", "model": "X", "prompt": "a dog"}', "prompt is named twice"),
+        ('[{"prompt": "a cat", "extra": {"x": 1, "x": 2}}]', "x is named twice"),
         ("[" * 100_000, "nested too deeply"),
     ],
 )
@@ -386,6 +389,9 @@ def test_decode_of_utf_16_raises(content: bytes, message: str) -> None:
         ("p.txt", '"prompt";"model"\na;b\n', None), ("p.txt", "sep=;\na;b\n", None),
         ("p.txt", "text\tgender\nHi\tm\n", None), ("p.txt", '[\n {"prompt": "a"}\n]', None),
         ("p.txt", '["a"]', None), ("p.txt", "a prompt, nearly\n", "txt"), ("p.txt", '"a "b" c\n', "txt"),
+        ("p.txt", "Prompts\na cat\n", None), ("p.txt", "promt;aspect\na cat;16:9\n", None),
+        ("p.txt", '{"prompt": "a cat"}\n', None), ("p.txt", "{\n  'prompt': 'a'\n}", None),
+        ("p.txt", "{red|blue} cat\n", "txt"), ("p.txt", "prompt 1\n", "txt"), ("p.txt", "image, red\n", "txt"),
     ],
 )  # fmt: skip
 def test_read_text_recognizes_tables_and_arrays(tmp_path: Path, name: str, text: str, form: Form | None) -> None:
@@ -394,7 +400,7 @@ def test_read_text_recognizes_tables_and_arrays(tmp_path: Path, name: str, text:
     path.write_text(text)
     if form is None:
         with pytest.raises(
-            ConfigurationError, match=r"nothing was sent: read it with --format (csv|json).*--format txt"
+            ConfigurationError, match=r"nothing was sent: read it with --format (csv|jsonl?),.*--format txt"
         ):
             read_text(str(path))
     else:
@@ -425,3 +431,13 @@ def test_read_text_with_an_unknown_suffix_raises(tmp_path: Path) -> None:
     path.write_bytes(b"PK")
     with pytest.raises(ConfigurationError, match="must end in one of"):
         read_text(str(path))
+
+
+@pytest.mark.parametrize("text", ["," * 300_000, "a," * 300_000, "prompt," * 300_000, '"' * 300_001, " " * 300_000])
+def test_parse_of_one_long_line_ends(tmp_path: Path, text: str) -> None:
+    """A line of very many cells is read or refused in time that grows with its length."""
+    (tmp_path / "p.txt").write_text(text)
+    with contextlib.suppress(ConfigurationError):
+        read_text(str(tmp_path / "p.txt"))
+    with contextlib.suppress(ConfigurationError):
+        _items(text, "csv")

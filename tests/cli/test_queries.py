@@ -68,6 +68,9 @@ def test_chat_typed_or_piped_prints_only_the_answer(aiowery_command: Command, ai
     [
         (("chat", "hi", "--temperature", "3"), "a number from 0 to 2"),
         (("chat", "--modle", "X"), "--modle"),
+        (("chat", "\u200b", "--sandbox"), "the message holds only characters that cannot be seen"),
+        (("chat", "hi", "--system", "\udcff", "--sandbox"), "--system holds an invalid character"),
+        (("chat", "hi", "--model", "GPT\udcff", "--sandbox"), "model holds an invalid character"),
         (("upload",), "name the files"),
         (("models", "--kind", "sound", "--sandbox"), "one of image, video, chat, got 'sound'"),
     ],

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from aiowery.cli import terminal
 from aiowery.cli.output import tables
+from aiowery.cli.terminal import print_message
 from tests.cli.conftest import Command
 
 
@@ -85,3 +86,46 @@ def test_commands_on_a_narrow_terminal_are_readable(
     assert any(shown in line for line in lines), lines
     prose = ("Results and manifest", "2 of 2 done")  # which a terminal wraps
     assert [line for line in lines if cell_len(line) > width and not line.startswith(prose)] == []
+
+
+@pytest.mark.parametrize("width", [40, 60])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nope",),
+        ("batch",),
+        ("generate", "a cat", "--out", "out", "--sandbox", "--modle", "X"),
+        ("run", "txt-to-video"),
+        ("run", "text-to-video", "--set", "promt=a cat"),
+        ("batch", "p.csv", "--out", "out", "--sandbox", "--strict"),
+        ("status", "task_1", "--sandbox"),
+        ("webhook", "--check", "not-a-url"),
+    ],
+)
+def test_messages_on_a_narrow_terminal_break_no_word(
+    aiowery_command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    width: int,
+    arguments: tuple[str, ...],
+) -> None:
+    """What is wrong, and what to do, stands in lines that fit."""
+    monkeypatch.setattr("aiowery.cli.terminal._is_terminal", lambda _: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    (tmp_path / "p.csv").write_text("prompt,aspect\na cat,16:9\n")
+    ended = aiowery_command(*arguments)
+    assert ended.returncode != 0
+    lines = ended.stderr.splitlines()
+    assert lines[0].startswith("aiowery: ")
+    assert [line for line in lines if cell_len(line) > width] == []
+
+
+def test_print_message_on_a_narrow_terminal_keeps_a_url_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A URL that is longer than a line can still be copied."""
+    monkeypatch.setattr("aiowery.cli.terminal._is_terminal", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    url = f"https://cdn.example/{'x' * 60}.png"
+    print_message(f"It is at {url} for a day")
+    assert capsys.readouterr().err.splitlines() == ["It is at", url, "for a day"]

@@ -41,7 +41,7 @@ def _printing(tree: ast.AST) -> Iterator[int]:
     """Yield the lines at which a module prints, or takes a stream or a console to print to."""
     for node in ast.walk(tree):
         match node:
-            case ast.Name(id="print", ctx=ast.Load()) | ast.Call(func=ast.Name(id="Console")):
+            case ast.Name(id="print" | "input" | "pprint", ctx=ast.Load()) | ast.Call(func=ast.Name(id="Console")):
                 yield node.lineno
             case ast.Attribute(value=ast.Name(id="sys"), attr=name) if name.strip("_") in {"stdout", "stderr"}:
                 yield node.lineno
@@ -62,8 +62,8 @@ def test_only_the_terminal_module_prints() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["print(1)", "sys.stderr.write(1)", "x = sys.stdout", "console.print(1)", "Console()", "os.write(1, b'')",
-               "from sys import stdout", "traceback.print_exc()", "sys.__stderr__"],
+    "source", ["print(1)", "input(1)", "sys.stderr.write(1)", "x = sys.stdout", "console.print(1)", "Console()",
+               "os.write(1, b'')", "from sys import stdout", "traceback.print_exc()", "sys.__stderr__"],
 )  # fmt: skip
 def test_printing_is_found(source: str) -> None:
     """The test above finds each way to print."""
@@ -74,6 +74,8 @@ def _print_all(text: str) -> None:
     terminal.print_text(text, text)
     terminal.print_summary(text)
     terminal.print_notice(text)
+    terminal.print_message(text)
+    terminal.print_prose(text)
     terminal.print_event({text: text})
     terminal.print_json([{text: [text]}])
     terminal.print_result(text)
@@ -137,6 +139,8 @@ async def _hostile_provider() -> AsyncIterator[str]:
             return http_response({"status": 0, "message": "ok", "data": {"task_ids": ["t1"]}})
         if target.endswith("/status"):
             task = {"task_id": "t1", "task_status": "FAILED", "images": [], "msg": hostile}
+            if "/batch/" in target:
+                task = {"task_id": f"t1\nforged {hostile}", "task_status": "SUCCESS", "images": [_FORGING_URL]}
             return http_response({"status": 0, "message": hostile, "data": task})
         if "speakers" in target:
             speakers = [{"speaker_id": hostile, "name": hostile, "gender": hostile, "language": "en"}]
@@ -146,6 +150,9 @@ async def _hostile_provider() -> AsyncIterator[str]:
 
     async with responding(respond) as server:
         yield server.url
+
+
+_FORGING_URL = "https://x.example/1.png\nforged \x1b[2J"
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +165,8 @@ def hostile_url() -> Iterator[str]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("balance",), ("status", "t1"), ("models", "--kind", "image"), ("models", "--kind", "image", "--json"),
+        ("balance",), ("status", "t1"), ("batch-status", "1"), ("models", "--kind", "image"),
+        ("models", "--kind", "image", "--json"),
         ("speakers",), ("speakers", "--json"), ("chat", "hi"), ("generate", f"a {_HOSTILE[:5]} cat", "--out", "out"),
         ("generate", "refuse", "--out", "out", "--no-check"), ("run", "text-to-image", "--set", "prompt=a"),
         ("run", "text-to-image", "--set", "prompt=refuse", "-vv"), ("run", f"no{_HOSTILE[:8]}"),
@@ -182,6 +190,13 @@ def test_commands_against_a_hostile_provider_print_no_control_characters(
     assert ended.stdout + ended.stderr
     assert _CONTROLS.findall(ended.stdout + ended.stderr) == []
     assert "Traceback" not in ended.stderr
+
+
+def test_batch_status_of_a_hostile_provider_forges_no_line(aiowery_command: Command, hostile_url: str) -> None:
+    """An id and a URL with line breaks are one line each."""
+    environment = {**os.environ, "WERYAI_API_KEY": KEY, "WERYAI_BASE_URL": hostile_url}
+    printed = aiowery_command("batch-status", "1", env=environment).stdout.splitlines()
+    assert [line[:8] for line in printed] == ["t1 forge", "https://"]
 
 
 def test_ledger_commands_of_a_hostile_batch_print_no_control_characters(

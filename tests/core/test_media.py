@@ -99,6 +99,8 @@ def test_to_media_text_without_url_scheme_is_refused(text: str) -> None:
         (" \n\thttps://x.example/a.png\r\n", "https://x.example/a.png"),
         ("HTTP://X.example", "HTTP://X.example"),
         (" data:image/png;base64,AA==\n", "data:image/png;base64,AA=="),
+        ("https://x.example/a b\r\nc\x1b\u202eé.png", "https://x.example/a b%0D%0Ac%1B%E2%80%AEé.png"),
+        ("data:text/plain,a\nb\ud800", "data:text/plain,a%0Ab%3F"),
         *((word, None) for word in ("null", "", " ", "iVBORw0KGgo=", '["https://x.example/a"]', "data:", "https://")),
         *((url, None) for url in ("ftp://x.example/a", "file:///etc/passwd", "//x.example/a", "javascript:alert(1)")),
         *((odd, None) for odd in (None, 7, True, b"https://x.example", ("https://x.example",))),
@@ -108,7 +110,7 @@ def test_to_media_text_without_url_scheme_is_refused(text: str) -> None:
     ids=repr,
 )
 def test_clean_url_only_web_and_data_urls_are_outputs(value: Any, url: str | None) -> None:
-    """Words, base64 alone, and a list that is written as text are no outputs; blanks around a URL are dropped."""
+    """Words, base64 alone, and a list that is written as text are no outputs. A URL is one printable line."""
     assert clean_url(value) == url
 
 
@@ -116,7 +118,7 @@ def test_clean_url_only_web_and_data_urls_are_outputs(value: Any, url: str | Non
 def test_clean_url_of_any_value_is_a_url_or_none(value: Any) -> None:
     """Whatever a response holds, the result is a URL that can be fetched or decoded."""
     found = clean_url(value)
-    assert found is None or (is_url(found) and found == found.strip())
+    assert found is None or (is_url(found) and found == found.strip() and found.isprintable())
 
 
 def test_to_media_paths_and_bytes_are_accepted() -> None:

@@ -429,6 +429,40 @@ async def test_page_blank_prompt_refused_order_and_keys(web: httpx.AsyncClient, 
     assert len(sandbox.weryai.tasks) == 1
 
 
+DATA_URL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+
+
+@needs_chromium
+@pytest.mark.slow("a browser starts")
+async def test_page_with_an_error_page_or_an_odd_picture_loses_nothing(web: httpx.AsyncClient) -> None:
+    """Progress goes on after an error page. A picture in its URL is shown, and one that is unreadable has its link."""
+    failed: list[str] = []
+
+    async def fail_once(route: Route) -> None:
+        failed.append(route.request.url)
+        await (route.fulfill(status=502, body="Bad Gateway") if len(failed) == 1 else route.fallback())
+
+    async def answer_with(route: Route, url: str) -> None:
+        await route.fulfill(content_type="text/event-stream", body=f"event: picture\ndata: {json.dumps(url)}\n\n")
+
+    async with browsing() as window, window() as page:
+        await page.route("**/events", fail_once)
+        await page.goto(str(web.base_url))
+        await submit_form(page, "a cat")
+        await expect(page.get_by_role("status")).to_contain_text("Reconnecting")
+        assert await natural_width(page) > 0
+
+        await page.route("**/events", lambda route: answer_with(route, DATA_URL))
+        await page.reload()
+        assert await natural_width(page) == 1
+
+        await page.route("**/events", lambda route: answer_with(route, f"{web.base_url}/no-picture"))
+        await page.reload()
+        await expect(page.get_by_role("status")).to_contain_text("cannot be shown here")
+        await expect(page.get_by_role("link", name="Download")).to_be_visible()
+        await expect(page.locator("figure img")).to_be_hidden()
+
+
 @needs_chromium
 @pytest.mark.slow("a browser starts")
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
 
@@ -33,7 +34,7 @@ def array_rows(text: str) -> Iterator[Row]:
 
     Raises ConfigurationError if the whole is not JSON.
     """
-    decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+    decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_once)
     start = _skip_blanks(text, 0)
     if not text[start:]:
         return
@@ -60,7 +61,7 @@ def array_rows(text: str) -> Iterator[Row]:
 def json_object(line: str) -> Mapping[str, Any] | str:
     """Return the JSON object in a text, or its fault."""
     try:
-        value = json.loads(line, parse_constant=_refuse_constant)
+        value = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_once)
         # A lone surrogate is valid JSON, but it can be neither sent nor saved.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
@@ -123,3 +124,12 @@ def _line(text: str, at: int) -> int:
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of an object. Raises ValueError for a name that is there twice: one of the values is wrong."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"{twice[:_EXCERPT]} is named twice")
+    return members

@@ -7,6 +7,7 @@ directory. A wrong line becomes an item with a fault. A wrong file raises Config
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
@@ -14,8 +15,9 @@ from typing import Any, Final, Literal, NoReturn
 import attrs
 
 from aiowery import Request
+from aiowery._base.text import bounded
 from aiowery.cli.input.json_rows import array_rows, line_rows
-from aiowery.cli.input.requests import RequestDefaults, column_name, read_cells, read_object
+from aiowery.cli.input.requests import RequestDefaults, column_name, near_fields, read_cells, read_object
 from aiowery.cli.input.table_rows import cells_of, chosen_separator, read_table
 from aiowery.cli.input.user_terms import in_user_terms
 from aiowery.cli.providers import request_types
@@ -36,6 +38,8 @@ _FORMS: Final[Mapping[str, Form]] = {
     ".json": "json",
 }
 _SEPARATORS: Final[Mapping[str, str]] = {"csv": ",", "tsv": "\t"}
+_PROMPT: Final = "prompt"
+_MAX_HEADING: Final = 300
 _BOM: Final = "\ufeff"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 
@@ -139,8 +143,13 @@ def _form_of_input(text: str) -> Form:
 
 
 def _refuse_other_form(text: str, source: str) -> None:
-    """Raise ConfigurationError for a text file that holds a table or an array: its lines are no prompts."""
-    found = "a JSON array: json" if _begins_as_array(text) else "a table: csv" if _begins_as_table(text) else None
+    """Raise ConfigurationError for a text file that holds a table or JSON: its lines are no prompts."""
+    forms = {
+        "a JSON array: json": _begins_as_json(text, "[", '"{]'),
+        "a JSON object: jsonl": _begins_as_json(text, "{", '"}'),
+        "a table: csv": _begins_as_table(text),
+    }
+    found = next((name for name, is_found in forms.items() if is_found), None)
     if found is not None:
         what, _, form = found.partition(": ")
         raise ConfigurationError(
@@ -149,15 +158,15 @@ def _refuse_other_form(text: str, source: str) -> None:
         )
 
 
-def _begins_as_array(text: str) -> bool:
-    """Return True if the text begins with a bracket alone in its line, or with the bracket and a value of JSON."""
-    bracket, rest = text.lstrip()[:1], text.lstrip()[1:]
+def _begins_as_json(text: str, bracket: str, following: str) -> bool:
+    """Return True if the text begins with a bracket alone in its line, or with the bracket and what may follow it."""
+    first, rest = text.lstrip()[:1], text.lstrip()[1:]
     is_alone = not rest.partition("\n")[0].strip()
-    return bracket == "[" and (is_alone or rest.lstrip()[0] in '"{]')
+    return first == bracket and (is_alone or rest.lstrip()[0] in following)
 
 
 def _begins_as_table(text: str) -> bool:
-    """Return True if the first line is the heading of a table: it names `prompt` or `type`, or fields only."""
+    """Return True if the first line is the heading of a table: it names `prompt` or `type`, or nearly fields only."""
     line = text.lstrip("\n").partition("\n")[0]
     if chosen_separator(line) is not None:
         return True
@@ -174,14 +183,21 @@ def _readings_of(line: str) -> Iterator[list[str]]:
 
 
 def _is_any_heading(cells: list[str]) -> bool:
+    """Return True for a heading, also for one with mistyped names: a heading that passes as prompts is paid for."""
     if _is_heading(cells):
         return True
-    fields = {field.name for cls in request_types().requests.values() for field in attrs.fields(cls)}
-    return len(cells) > 1 and all(column_name(cell) in fields for cell in cells)
+    if len(cells) == 1:
+        return cells[0].isalpha() and _PROMPT in _fields_near(cells[0])
+    return bool(cells) and all(map(_fields_near, cells))
+
+
+def _fields_near(name: str) -> set[str]:
+    """Return the fields of all request types that a name is nearly the name of."""
+    return {field for cls in request_types().requests.values() for field in near_fields(cls, name)}
 
 
 def _is_heading(cells: list[str]) -> bool:
-    return not {"prompt", "type"}.isdisjoint(map(column_name, cells))
+    return not {_PROMPT, "type"}.isdisjoint(map(column_name, cells))
 
 
 def _refuse(fault: str) -> NoReturn:
@@ -202,7 +218,7 @@ def _rows_of(text: str, form: Form) -> Iterator[Row]:
 def _txt_rows(text: str) -> Iterator[Row]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            yield number, {"prompt": line.strip()}
+            yield number, {_PROMPT: line.strip()}
 
 
 def _table_rows(text: str, separator: str) -> Iterator[Row]:
@@ -216,10 +232,11 @@ def _table_rows(text: str, separator: str) -> Iterator[Row]:
 def _check_heading(heading: list[str]) -> None:
     if not _is_heading(heading):
         raise ConfigurationError(
-            f"no column is named prompt (or type); the first line must name the columns, got: {', '.join(heading)}"
+            "no column is named prompt (or type); the first line must name the columns, got:"
+            f" {bounded(', '.join(heading), _MAX_HEADING)}; correct it, or send each line as a prompt with --format txt"
         )
-    names = [column_name(column) for column in heading if column.strip()]
-    duplicates = sorted({name for name in names if names.count(name) > 1})
+    counts = Counter(column_name(column) for column in heading if column.strip())
+    duplicates = sorted(name for name, count in counts.items() if count > 1)
     if duplicates:
         raise ConfigurationError(f"the first line names the column {duplicates[0]} twice; rename one of the two")
 

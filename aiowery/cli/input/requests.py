@@ -114,10 +114,16 @@ def split_notes(cls: type[Request[Any]], values: Mapping[str, Any]) -> tuple[dic
 
 def near_fields(cls: type[Request[Any]], name: str) -> list[str]:
     """Return the fields that a name is nearly the name of, in Python or in the HTTP request."""
+    hashable: Any = cls  # which attrs' stubs deny
+    return list(_near_fields(hashable, name))
+
+
+@functools.lru_cache(maxsize=1_000)
+def _near_fields(cls: Any, name: str) -> tuple[str, ...]:
     spellings = {field.name: wire_names(field) for field in attrs.fields(cls)}
     folded = _folded(name)
     found = [field for field, names in spellings.items() if any(_is_near(folded, spelling) for spelling in names)]
-    return [_TYPE, *found] if folded == _TYPE else found
+    return (_TYPE, *found) if folded == _TYPE else tuple(found)
 
 
 def _is_near(folded: str, spelling: str) -> bool:

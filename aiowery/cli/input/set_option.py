@@ -16,7 +16,7 @@ from aiowery.cli.input.json_rows import json_object
 from aiowery.cli.input.prompt_files import STDIN, decode, read_input
 from aiowery.cli.input.requests import column_name, convert, field_types, split_notes
 from aiowery.cli.input.texts import clean_values
-from aiowery.cli.terminal import print_notice
+from aiowery.cli.terminal import print_message
 from aiowery.errors import ConfigurationError
 
 _FILE: Final = "@"
@@ -58,7 +58,7 @@ def _object(cls: type[Request[Any]], source: str) -> Mapping[str, Any]:
         )
     known, notes = split_notes(cls, values)
     for field in notes:
-        print_notice(
+        print_message(
             f'Note: {cls.type_name} has no field {field!r}; it is not sent. To send it as it is, put it into "extra".'
         )
     return known

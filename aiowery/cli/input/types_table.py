@@ -19,6 +19,7 @@ from aiowery.cli.terminal import print_prose
 
 _ENDPOINT: Final = re.compile(r":?\s?`POST [^`]*`(,[^.]*)?")
 _CLASS: Final = re.compile(r"`([A-Z]\w+)`")
+_LINE_BREAK: Final = re.compile(r"(?<!\n)\n(?!\n)")
 _LAST: Final = ("webhook_url", "caller_id", "extra")
 _MEDIA: Final = {"image": "picture", "video": "video", "audio": "sound"}
 _VALUE_KINDS: Final[Mapping[Any, str]] = {
@@ -57,9 +58,10 @@ def _purpose(cls: type[Request[Any]], types: RequestTypes[Request[Any]]) -> str:
 
 
 def _description(cls: type[Request[Any]], types: RequestTypes[Request[Any]]) -> str:
-    """Return the docstring of the class, with class names replaced by type names."""
+    """Return the docstring of the class, each paragraph in one line, with class names replaced by type names."""
     names = {other.__name__: type_name for type_name, other in types.requests.items()}
-    return _CLASS.sub(lambda found: f"`{names.get(found[1], found[1])}`", inspect.getdoc(cls) or cls.type_name)
+    text = _LINE_BREAK.sub(" ", inspect.getdoc(cls) or cls.type_name)
+    return _CLASS.sub(lambda found: f"`{names.get(found[1], found[1])}`", text)
 
 
 def _sort_key(field: attrs.Attribute[Any]) -> tuple[bool, bool]:

@@ -38,10 +38,10 @@ _PARAMETER: Final = re.compile(r"\b(edition|queue_file|mode)='([^'\n]*)'")
 _OPTIONS: Final[Mapping[str, str]] = {"edition": "--edition ", "queue_file": "--queue-file ", "mode": "mode="}
 _CLASS: Final = re.compile(r"\b([A-Z][A-Za-z]{2,60})\b(\.(?=[a-z_]))?(:)?")
 _RULES: Final = (
-    *(" cannot", " can't", " must", " should", " exceed"),
+    *(" cannot", " can not", " can't", " must", " should", " exceed", " not supported", " empty"),
     *(f" is {what}" for what in ("required", "invalid", "missing", "empty", "not")),
 )
-"""What follows a name that stands for a field, although it is a common word, such as "image"."""
+"""What follows a name of one word that stands for a field, although it is a common word, such as "image"."""
 _LONGEST_RULE: Final = max(map(len, _RULES))
 
 
@@ -81,7 +81,8 @@ def _types_by_class() -> Mapping[str, str]:
 def _fields_by_wire_name(request_type: Any) -> Mapping[str, str]:
     """Return the fields that the HTTP request names otherwise, by that name.
 
-    A provider may write it with blanks, and the type before it: "music type".
+    A provider may write it with blanks, and the type before it: "music type". The longest names are first, because
+    they may contain others.
     """
     fields = attrs.fields(request_type)
     own = {field.name for field in fields}
@@ -89,19 +90,21 @@ def _fields_by_wire_name(request_type: Any) -> Mapping[str, str]:
     others = {name: field for name, field in wires.items() if name and name not in own}
     spaced = {name.replace("_", " "): field for name, field in others.items()}
     prefixed = {f"{request_type.type_name} {name}": field for name, field in spaced.items()}
-    return {**prefixed, **spaced, **others}
+    return dict(sorted({**prefixed, **spaced, **others}.items(), key=lambda item: -len(item[0])))
 
 
 def _with_field(text: str, name: str, field: str) -> str:
-    """Return a text with the field in place of a name where that stands alone, and for a field."""
-    parts, copied, at = [], 0, text.find(name)
+    """Return a text with the field in place of a name in any case, where that stands alone and for a field."""
+    lowered = text.lower() if len(text.lower()) == len(text) else text  # a few letters become two
+    parts, copied, at = [], 0, lowered.find(name)
     while at >= 0:
         end = at + len(name)
         is_alone = not _is_letter(text[max(0, at - 1) : at]) and not _is_letter(text[end : end + 1])
-        if is_alone and ("_" in name or _is_of_rule(text[end : end + _LONGEST_RULE + 1])):
+        is_of_several_words = "_" in name or " " in name
+        if is_alone and (is_of_several_words or _is_of_rule(lowered[end : end + _LONGEST_RULE + 1])):
             parts += [text[copied:at], field]
             copied = end
-        at = text.find(name, end)
+        at = lowered.find(name, end)
     return "".join((*parts, text[copied:]))
 
 

@@ -31,7 +31,7 @@ async def find_fault(public_url: str) -> str | None:
             return _fault_of(read)
         posted = await send_keyless("POST", base, path, timeout=_TIMEOUT)
     except NoAnswer as error:
-        return f"it cannot be reached from this machine ({error}): is the server running, and does the name lead to it?"
+        return f"it cannot be reached from this machine ({error}): start the server, or correct the name"
     if posted.http_status == HTTPStatus.SERVICE_UNAVAILABLE:
         return "a receiver answers, but it records nothing (HTTP 503): open a client that uses it, or its ledger"
     return None if posted.http_status == HTTPStatus.NOT_FOUND else _fault_of(posted)
@@ -49,7 +49,7 @@ def _fault_of(response: HttpResponse) -> str:
     if status in _GUARDED:
         return f"it asks for a login (HTTP {status}): let requests below this URL pass without one"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return f"the server in front reaches no receiver (HTTP {status}): is the receiver running?"
+        return f"the server in front reaches no receiver (HTTP {status}): start the receiver"
     return (
         f"something else answers there (HTTP {status}): the URL must end in the path at which the receiver is mounted,"
         " such as /aiowery"
