@@ -60,7 +60,6 @@ def test_keys_none_accepts_the_sk_prefix() -> None:
         ({"prompt": "  "}, "prompt cannot be empty"),
         ({"prompt": "x" * 2001}, "prompt exceeds the limit of 2000 characters"),
         ({"prompt": 5}, "prompt is not supported"),
-        ({"aspect_ratio": None}, "aspect ratio cannot be empty"),
         ({"aspect_ratio": "wide"}, "aspect ratio is not supported"),
         ({"aspect_ratio": "0:1"}, "aspect ratio is not supported"),
         ({"aspect_ratio": "7:5"}, "aspect ratio is not supported"),
@@ -100,10 +99,11 @@ def test_submit_without_a_json_object_is_refused(submit_shared: Submit, content:
         {"prompt": "x" * 2000},
         {"parameter_of_tomorrow": [1]},
         {"negative_prompt": None},
+        {"aspect_ratio": None},
     ],
 )
 def test_submit_with_undocumented_values_is_accepted(submit_shared: Submit, changes: dict[str, Any]) -> None:
-    """Unknown parameters, literal ratios, any ratio without a list, and the limits themselves are accepted."""
+    """Unknown parameters, literal ratios, any ratio without a list, none at all, and the limits are accepted."""
     assert submit_shared(**changes).json()["status"] == 0
 
 

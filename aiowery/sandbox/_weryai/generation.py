@@ -21,9 +21,8 @@ _MODEL = Field("model", "model", required=True)
 _PROMPT = Field("prompt", "prompt", required=True, max_length=2000)
 _NEGATIVE = Field("negative_prompt", "negative prompt", max_length=1000)
 _RESOLUTION = Field("resolution", "resolution")
-_RATIO = Field("aspect_ratio", "aspect ratio", required=True, allowed=is_ratio)
-# The documentation requires a ratio for videos too, but the vendor's own clients leave it out.
-_FREE_RATIO = Field("aspect_ratio", "aspect ratio", allowed=is_ratio)
+# The documentation requires a ratio, but clients that are in use leave it out.
+_RATIO = Field("aspect_ratio", "aspect ratio", allowed=is_ratio)
 _VIDEO_NUMBER = Field("video_number", "video number", int, minimum=1, maximum=_MOST_VIDEOS)
 _DURATION = Field("duration", "duration", int, required=True, minimum=1)
 _PICTURES = (
@@ -44,7 +43,7 @@ _VIDEOS = (
     _VIDEO_NUMBER,
     _RESOLUTION,
     Field("generate_audio", "generate audio", bool, spellings=("true", "false")),
-    _FREE_RATIO,
+    _RATIO,
     *COMMON,
 )
 
@@ -61,7 +60,7 @@ def _pictures(params: Mapping[str, Any]) -> TaskSpec:
     return TaskSpec(
         prompt=params["prompt"],
         model=params["model"],
-        aspect_ratio=params["aspect_ratio"],
+        aspect_ratio=params.get("aspect_ratio") or "1:1",
         task_count=_image_number(params),
         price=prices.IMAGE,
     )
@@ -166,7 +165,7 @@ ENDPOINTS = (
             Field("template_config_id", "template config id", int, required=True),
             urls("image_url", "image url", images_only=True, min_items=1),
             Field("bgm", "bgm", bool),
-            _FREE_RATIO,
+            _RATIO,
             Field("prompt_inputs", "prompt inputs", dict),
             *COMMON,
         ),
