@@ -40,8 +40,8 @@ from aiowery._core.messages import HttpRequest, HttpResponse
 from aiowery._http.api_key import ApiKeySource
 from aiowery._http.http_client import HttpClient
 from aiowery.errors import NoAnswer, NotSent, UnexpectedResponse
-from tests.transport.behaviors import DOUBLED, UNREQUESTED_BYTES, BehaviorPicker, RandomBehavior
-from tests.transport.hostile_server import HostileServer, RequestRecord, hostile_server, request_path
+from tests.support.behaviors import DOUBLED, UNREQUESTED_BYTES, BehaviorPicker, RandomBehavior
+from tests.support.hostile_server import HostileServer, RequestRecord, hostile_server, request_path
 
 KEY: Final = "sk-made-up-key-0123456789"
 CALLERS: Final = 8

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import trustme
 
-from tests.transport.behaviors import (
+from tests.support.behaviors import (
     REQUEST_TIMEOUT,
     UNREQUESTED_RESPONSE,
     Behavior,
@@ -29,7 +29,7 @@ from tests.transport.behaviors import (
     respond,
     respond_twice,
 )
-from tests.transport.hostile_server import HostileServer, hostile_server, request_path
+from tests.support.hostile_server import HostileServer, hostile_server, request_path
 
 pytestmark = pytest.mark.anyio
 

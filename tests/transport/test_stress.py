@@ -22,7 +22,7 @@ from aiowery.transport import Connection, ConnectionPool, PooledTransport
 from aiowery.transport import _connection as connection_module
 from aiowery.transport import _pool as pool_module
 from aiowery.transport._dial import Dialer
-from tests.transport.behaviors import (
+from tests.support.behaviors import (
     RESET_AFTER_REQUEST,
     Behavior,
     SameBehavior,
@@ -31,8 +31,8 @@ from tests.transport.behaviors import (
     respond_late,
     respond_twice,
 )
+from tests.support.hostile_server import HostileServer
 from tests.transport.fuzz import GluingReader, LosingReader
-from tests.transport.hostile_server import HostileServer
 from tests.transport.stress import CALLERS, KEY, TRANSPORTS, OpenClient, StressOptions, run_stress
 
 SEED: Final = 1

@@ -19,7 +19,7 @@ from typing import Final, cast
 
 import attrs
 
-from tests.transport.behaviors import (
+from tests.support.behaviors import (
     UNREQUESTED_BYTES,
     UNREQUESTED_ID,
     BehaviorPicker,
