@@ -28,9 +28,10 @@ _IPV4_MASK: Final = 2**32 - 1
 _CONTAINING_IPV4: Final = (
     (ipaddress.IPv6Network("::/96"), 0),  # "compatible" addresses
     (ipaddress.IPv6Network("64:ff9b::/96"), 0),  # NAT64
-    (ipaddress.IPv6Network("2002::/16"), 80),  # 6to4
 )
-_LOCAL_NAT64: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
+# Local NAT64, 6to4 (which is switched off everywhere), documentation, segment routing: `is_global` differs between
+# versions of Python.
+_NOT_PUBLIC: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "2002::/16", "3fff::/20", "5f00::/16")))
 
 
 def validate_base_url(base_url: str, name: str = "base_url") -> str:
@@ -182,7 +183,8 @@ def parse_address(host: str) -> IPAddress | None:
 
 def _is_local(address: IPAddress) -> bool:
     is_site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
-    return not address.is_global or address.is_multicast or is_site_local or address in _LOCAL_NAT64
+    is_listed = any(address in network for network in _NOT_PUBLIC)
+    return not address.is_global or address.is_multicast or is_site_local or is_listed
 
 
 def _is_localhost_name(host: str) -> bool:

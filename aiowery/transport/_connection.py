@@ -29,7 +29,8 @@ from aiowery.transport._reader import Header, ResponseReader
 from aiowery.transport._request import Origin, OutgoingRequest
 
 _BUFFER_BYTES: Final = 64 * 1024
-_MAX_UNREAD: Final = 256 * 1024
+_MAX_UNREAD: Final = 96 * 1024
+"""Unread bytes above which reading pauses; over TLS, event loops decrypt up to 256 KB more at once."""
 _WRITE_BYTES: Final = 64 * 1024
 _TLS_RECORD: Final = 16 * 1024
 MAX_LEASE: Final = 10.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import warnings
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,8 @@ async def test_error_in_the_queue_shows_no_secret_of_a_webhook(monkeypatch: pyte
 
 def pickled(value: object) -> bytes:
     """Return a pickle, b"" for a value that refuses."""
-    with contextlib.suppress(TypeError, AttributeError, pickle.PicklingError):
+    with contextlib.suppress(TypeError, AttributeError, pickle.PicklingError), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of itertools, whose objects are among the values
         return pickle.dumps(value)
     return b""
 

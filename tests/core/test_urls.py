@@ -180,6 +180,9 @@ PRIVATE = [
     "64:ff9b:1::8.8.8.8",
     "2002:7f00:1::",
     "2002:a9fe:a9fe::1",
+    "2002:808:808::1",
+    "3fff::1",
+    "5f00::1",
     "2001:0:4136:e378:8000:63bf:3fff:fdd2",
     "localhost",
     "LOCALHOST.",
@@ -194,7 +197,7 @@ PUBLIC = ["8.8.8.8", "2606:4700::1111", "64:ff9b::8.8.8.8", "::ffff:8.8.8.8", "f
 
 @pytest.mark.parametrize("host", PRIVATE)
 def test_is_private_address_of_a_local_network_in_any_form(host: str) -> None:
-    """Mapped, compatible, NAT64 and 6to4 addresses are judged by the IPv4 address in them."""
+    """Mapped, compatible and NAT64 addresses are judged by the IPv4 address in them; 6to4 is never public."""
     assert is_private(host)
 
 

@@ -44,7 +44,15 @@ USERS: Final = (
 PRIVATE_HOSTS: Final = (
     *("127.0.0.1", "10.0.0.7", "169.254.169.254", "0.0.0.0", "[::1]", "[::]", "[fe80::1]", "[fc00::1]"),  # noqa: S104 - not bound to
     *("[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[64:ff9b::127.0.0.1]", "[64:ff9b::a9fe:a9fe]", "[2002:7f00:1::]"),
-    *("[::127.0.0.1]", "[2002:a9fe:a9fe::1]", "127。0。0。1", "localhost", "LOCALHOST.", "files.localhost"),
+    *(
+        "[::127.0.0.1]",
+        "[2002:a9fe:a9fe::1]",
+        "[2002:808:808::]",
+        "127。0。0。1",
+        "localhost",
+        "LOCALHOST.",
+        "files.localhost",
+    ),
 )
 ODD_HOSTS: Final = (
     *("", ".", "..", "a..b", "-a.example", "127.1", "0x7f.0.0.1", "0177.0.0.1", "017700000001", "2130706433"),
@@ -55,7 +63,7 @@ ODD_HOSTS: Final = (
 )
 PUBLIC_HOSTS: Final = (
     *("8.8.8.8", "[2606:4700::1111]", "[2606:4700:0::1111]", "[::ffff:8.8.8.8]", "[::ffff:808:808]"),
-    *("[64:ff9b::8.8.8.8]", "[2002:808:808::]", "8。8。8。8", "files.example", "FILES.Example.", "a_b.example"),
+    *("[64:ff9b::8.8.8.8]", "8。8。8。8", "files.example", "FILES.Example.", "a_b.example"),
     *("xn--bcher-kva.example", "bücher.example", "BÜCHER.example", "private.example"),
 )
 HOSTS: Final = (*PRIVATE_HOSTS, *ODD_HOSTS, *PUBLIC_HOSTS)
